@@ -46,6 +46,8 @@ class Run:
     """auto, cpu, cuda or mps."""
     data_root: Path | None = None
     """Folder of real data sets [environment variable COURSE_DATA]."""
+    record: bool = False
+    """Store the measured times and memory in notebooks/measured.json, from where they go into the lessons' headers."""
 
     def __call__(self) -> int:
         from course_lib.lessons.runner import run_course
@@ -61,6 +63,7 @@ class Run:
             seed=self.seed,
             device=self.device,
             data_root=self.data_root,
+            record=self.record,
         )
 
 
@@ -99,11 +102,13 @@ class Start:
 
     lesson: Positional[str]
     """Number of the lesson, for example 00."""
+    fresh: bool = False
+    """Make another copy beside the one you have."""
 
     def __call__(self) -> int:
         from course_lib.lessons.start import start
 
-        print(start(project_root(), self.lesson))
+        print(start(project_root(), self.lesson, self.fresh))
         return 0
 
 
