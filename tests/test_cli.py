@@ -37,8 +37,8 @@ def test_every_make_target_has_a_course_command():
     help_text = subprocess.run(
         [sys.executable, "-m", "course_lib.cli", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    for target in targets:
-        assert f"• {target}" in help_text, f"make {target} has no `course {target}`"
+    listed = re.search(r"\{(.*?)\}", re.sub(r"\s", "", help_text))
+    assert targets <= set(listed.group(1).split(","))
 
 
 def test_track_flags():

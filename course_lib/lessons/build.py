@@ -82,13 +82,20 @@ def derive(
         content = f"{cell.kind}\n{text}"
         seen[content] += 1
         identity = hashlib.sha256(f"{content}\n{seen[content]}".encode()).hexdigest()[:12]
-        cells.append(_NEW_CELL[cell.kind](text, id=identity, metadata=dict(cell.metadata)))
+        cells.append(_NEW_CELL[cell.kind](text, id=identity, metadata=_shown(dict(cell.metadata))))
     kind = "solved" if solved else "student"
     course = {"lesson": source.manifest.lesson, "kind": kind, "source_sha256": source.sha256}
     metadata = {"kernelspec": dict(KERNELSPEC), "language_info": dict(LANGUAGE_INFO), "course": course}
     notebook = new_notebook(cells=cells, metadata=metadata)
     notebook.nbformat_minor = 5  # the first format with cell ids
     return notebook
+
+
+def _shown(metadata: dict) -> dict:
+    """Fold the code of cells tagged hide-input (quizzes, whose source holds the answers), in JupyterLab as on the site."""
+    if "hide-input" in metadata.get("tags", ()):
+        metadata["jupyter"] = {"source_hidden": True}
+    return metadata
 
 
 def code_hash(notebook: NotebookNode) -> str:

@@ -50,7 +50,7 @@ print(f"{len(video)} frames of {video.shape[3]} x {video.shape[2]} pixels. {bunn
 player(
     {"the video": video},
     fps=8,
-    every=course.pick(smoke=4, cpu=5, gpu=5),
+    every=course.pick(smoke=4, cpu=6, gpu=6),
     max_width=240,
     scale=2,
     max_kilobytes=50,
@@ -75,7 +75,7 @@ from course_lib.viz import overlay, show
 
 easy = World(scenario("easy", length=course.pick(smoke=8, cpu=24, gpu=48))).clip(SEED)
 print(
-    f"frames {list(easy.frames.shape)} {easy.frames.dtype}   labels {list(easy.labels.shape)}   objects {easy.ids.tolist()}"
+    f"frames {list(easy.frames.shape)}   labels {list(easy.labels.shape)}   objects {easy.ids.tolist()}"
 )
 player(
     {"what the camera sees": easy.frames, "the truth": (easy.frames, easy.labels)},
@@ -325,9 +325,9 @@ show(fig, alt="Four masks of one disk with J and F: the truth, too fat, shifted,
 # The ragged rim is the surprise: it *looks* wrong and both measures forgive it, because every bite stays within the tolerance.
 # The mask that is three pixels too fat looks fine and loses four fifths of $F$.
 
-# %% tags=["quiz"]
+# %% tags=["hide-input"]
 quiz(
-    "A method loses one leg of a dog: a thin leg, 2 % of the dog's area. Which measure complains more?",
+    "A method loses one leg of a dog, 2 % of its area. Which measure complains more?",
     {
         "J": "J sees 2 % of the area missing and drops by about 0.02.",
         "F": "A thin leg is almost all outline. Its boundary is missing from the prediction, "
@@ -364,8 +364,9 @@ quiz(
 def carry_mask(mask: Tensor, backward_flow: Tensor) -> Tensor:
     """The mask one frame later.
 
-    mask: [H, W] float in [0, 1], frame t. backward_flow: [2, H, W] float, pixels (x, y), from frame t+1 to frame t.
-    Returns [H, W] float: the mask in frame t+1, bilinear, 0 where it is looked up outside the picture.
+    mask: [H, W] float in [0, 1], frame t.
+    backward_flow: [2, H, W] float, pixels (x, y), from frame t+1 to frame t.
+    Returns [H, W] float: the mask in frame t+1, bilinear, 0 where it is looked up outside.
     """
     ### BEGIN SOLUTION
     height, width = mask.shape
@@ -452,7 +453,7 @@ dis = FlowEstimator("dis", "medium")
 
 
 def flow_back(new: Tensor, old: Tensor) -> Tensor:
-    """Where each pixel of `new` was in `old`. new, old: [3, H, W] uint8. Returns [2, H, W] pixels (x, y)."""
+    """Where each pixel of `new` was in `old`, both [3, H, W] uint8. Returns [2, H, W] pixels (x, y)."""
     pictures = (grey(np.ascontiguousarray(frame.permute(1, 2, 0).numpy())) for frame in (new, old))
     return torch.from_numpy(dis(*pictures)).permute(2, 0, 1)  # [H, W, 2] -> [2, H, W]
 
@@ -473,7 +474,7 @@ for axis, (title, picture) in zip(axes, pictures.items()):
     axis.axis("off")
 show(
     fig,
-    alt="A frame, the exact flow to the frame before, and what DIS estimates: blurred beyond the outline",
+    alt="A frame, the exact flow to the frame before, and what DIS estimates: blurred",
 )
 
 # %% [markdown]
@@ -492,7 +493,8 @@ axis.set(xlabel="frame", ylabel="J", ylim=(0, 1.02), title="Small errors add up:
 axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 show(
     fig,
-    alt="J over time for four ways: careful exact flow stays high, DIS sinks slowly, bare exact flow falls, an unmoved mask is lost at once",
+    alt="J over time: careful exact flow stays high, DIS sinks slowly, bare exact flow falls, "
+    "an unmoved mask is lost at once",
 )
 
 # %% [markdown]
@@ -524,7 +526,7 @@ player(
     {"the truth": (hidden.frames, hidden.labels), "flow": (hidden.frames, predicted)},
     fps=8,
     scale=3,
-    every=course.pick(smoke=3, cpu=1, gpu=1),
+    every=course.pick(smoke=3, cpu=2, gpu=2),
     max_kilobytes=60,
     alt="An object passes behind a curtain; the mask carried by flow does not come back with it",
 )
@@ -550,7 +552,7 @@ show(
 # While the object is hidden, an empty mask is the right answer and $J = 1$: the case you decided in exercise 1.
 # Then the object comes back, the mask does not, and $J = 0$ to the end.
 
-# %% tags=["quiz"]
+# %% tags=["hide-input"]
 quiz(
     "Why can the mask not come back when the object does?",
     {
@@ -582,7 +584,7 @@ rabbit = torch.stack([run.labels(probs) for probs in run])
 player(
     {"the rabbit, carried by flow": (video, rabbit)},
     fps=8,
-    every=course.pick(smoke=4, cpu=5, gpu=5),
+    every=course.pick(smoke=4, cpu=6, gpu=6),
     max_width=240,
     scale=2,
     max_kilobytes=50,
@@ -611,7 +613,7 @@ axis.set_title("The longer the trip, the more gets lost")
 axis.legend()
 show(
     fig,
-    alt="Round-trip overlap of flow falls with the length; the unmoved mask keeps 1 and is still wrong",
+    alt="Round-trip overlap of flow falls with the length; the unmoved mask keeps 1, still wrong",
 )
 
 # %% [markdown]
@@ -651,7 +653,7 @@ def j_of_flow(clip) -> tuple[Tensor, float]:
     return labels, float(np.mean(j_per_frame(labels == clip.ids[0], clip)))
 
 
-DifficultyDials(j_of_flow, length=course.pick(smoke=6, cpu=12, gpu=24), seed=SEED)
+DifficultyDials(j_of_flow, length=course.pick(smoke=6, cpu=10, gpu=24), seed=SEED)
 
 # %% [markdown]
 # ## 10. Your own video

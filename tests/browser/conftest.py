@@ -1,0 +1,76 @@
+"""A real Chromium, driven without a network: whatever is not a file or this machine is refused and remembered."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def find_chromium() -> str | None:
+    """Path of an installed Chromium: the environment variable CHROMIUM, else what is on the search path."""
+    named = os.environ.get("CHROMIUM")
+    if named:
+        return named if Path(named).is_file() else None
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A running Chromium; tests skip where playwright or a browser is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra: browser)")
+    path = find_chromium()
+    if path is None:
+        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed, and CHROMIUM does not name one")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Window:
+    """A page, with what it asked for outside this machine and what went wrong in it."""
+
+    page: object
+    refused: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def watch(self) -> "Window":
+        """Refuse the network, and listen."""
+
+        def route(request_route):
+            address = urlparse(request_route.request.url)
+            if address.scheme in {"file", "data", "blob", "about"} or address.hostname in {"127.0.0.1", "localhost"}:
+                request_route.continue_()
+            else:
+                self.refused.append(request_route.request.url)
+                request_route.abort()
+
+        self.page.route("**/*", route)
+        self.page.on("requestfailed", lambda request: self.failed.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        return self
+
+
+@pytest.fixture
+def window(chromium) -> Iterator[Window]:
+    """A fresh page of 1200 x 900 without a network."""
+    context = chromium.new_context(viewport={"width": 1200, "height": 900})
+    yield Window(context.new_page()).watch()
+    context.close()
