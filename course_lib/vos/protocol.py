@@ -2,6 +2,9 @@
 
 A `VideoSegmenter` is the method with its weights; a `Session` is one video being followed. The evaluator, the
 leaderboard, the widgets, the command line and the benchmarks know only what stands here.
+
+Frames are handed over on the segmenter's own device (its attribute `device`, else that of its parameters, else the
+CPU; see `course_lib.nn.device.device_of`), labels likewise, and probabilities come back there.
 """
 
 from typing import Protocol, runtime_checkable
@@ -12,9 +15,9 @@ from torch import Tensor
 
 @runtime_checkable
 class Session(Protocol):
-    """One video in progress. It writes its memory at the start of the next `step`, so `add` can correct a frame first."""
+    """One video in progress. Memory is written at the start of the next `step`, so `add` can correct a frame first."""
 
-    ids: Int[Tensor, "k"]  # label of each channel after background; need not be contiguous
+    ids: Int[Tensor, "k"]  # label of each channel after background; need not be contiguous; `add` appends
 
     def step(self, frame: Float[Tensor, "3 h w"]) -> Float[Tensor, "k1 h w"]:
         """Segment the next frame (RGB in [0, 1]). Causal. Returns probabilities [K+1, H, W], background first."""
@@ -34,7 +37,7 @@ class Session(Protocol):
 
 @runtime_checkable
 class VideoSegmenter(Protocol):
-    """A method that follows objects given in the first frame."""
+    """A method that follows objects given in the first frame. Sessions of one segmenter do not affect each other."""
 
     def start(self, frame: Float[Tensor, "3 h w"], labels: UInt8[Tensor, "h w"]) -> Session:
         """Begin a video: frame [3, H, W] in [0, 1], labels [H, W] uint8 (0 background, 255 ignore, others objects)."""

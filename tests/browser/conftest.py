@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,3 +75,33 @@ def window(chromium) -> Iterator[Window]:
     context = chromium.new_context(viewport={"width": 1200, "height": 900})
     yield Window(context.new_page()).watch()
     context.close()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Path:
+    """Folder of the built web site; parallel workers use one build."""
+    pytest.importorskip("sphinx", reason="Sphinx is not installed (extra: docs)")
+    from course_lib.site import build_site
+
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "built_site"
+    done, lock = place / "done", place / "lock"
+    place.mkdir(exist_ok=True)
+    try:
+        lock.touch(exist_ok=False)
+    except FileExistsError:
+        end = time.monotonic() + 600
+        while not done.exists() and time.monotonic() < end:
+            time.sleep(0.5)
+    else:
+        try:
+            build_site(Path(__file__).parents[2], place / "html")
+        except Exception as error:
+            done.write_text(str(error), encoding="utf-8")
+            raise
+        done.touch()
+    if not done.exists() or done.read_text(encoding="utf-8"):
+        pytest.fail(
+            f"the site could not be built: {done.read_text(encoding='utf-8') if done.exists() else 'no answer'}"
+        )
+    return place / "html"

@@ -23,7 +23,7 @@ from course_lib.viz import (
     show_picture,
     use_course_style,
 )
-from course_lib.viz.figure import save_figure
+from course_lib.viz.figure import _render, save_figure
 from course_lib.viz.plots import bootstrap_interval
 
 
@@ -61,13 +61,16 @@ def test_wide_figures_are_drawn_at_800_pixels(displayed):
     assert decoded(displayed[0]).size == (800, 160)
 
 
-def test_photographs_do_not_become_large_png_files(displayed):
+def test_photographs_become_small_files_and_drawings_stay_exact(displayed):
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
     show_picture(cv2.GaussianBlur(noise, (0, 0), 2), alt="blurred noise", scale=2)
     assert "image/webp" in displayed[0]["text/html"] and decoded(displayed[0]).size == (640, 480)
-    figure = plt.figure(figsize=(5, 3))
-    show(figure, alt="empty")
-    assert "image/png" in displayed[1]["text/html"]
+    assert len(displayed[0]["text/html"]) < 40_000
+    figure, axis = plt.subplots(figsize=(5, 3))
+    axis.plot([0, 1], color="#D55E00")
+    expected = _render(figure)
+    show(figure, alt="a line")
+    np.testing.assert_array_equal(np.asarray(decoded(displayed[1]).convert("RGB")), expected)  # drawings are exact
 
 
 @pytest.mark.parametrize("alt", ["", "  \n"])
