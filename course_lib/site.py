@@ -10,14 +10,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
 from course_lib.errors import CourseError, MissingDataError
+from course_lib.mathjax import MATHJAX, mathjax_script
 
 ROOMS = ("data", "metrics", "nn", "vos", "viz", "training", "methods", "claims", "lessons")
-_MATHJAX = "mathjax/tex-svg-full.js"
 
 
 def build_site(root: Path, out: Path | None = None, fresh: bool = False) -> Path:
@@ -68,7 +67,7 @@ def stage(root: Path, source: Path) -> None:
             and path.suffix in {".md", ".py", ".css", ".js", ".png", ".svg"}
         ):
             wanted[relative] = path.read_bytes()
-    wanted[Path("_static") / _MATHJAX] = _mathjax().read_bytes()
+    wanted[Path("_static") / MATHJAX] = mathjax_script().read_bytes()
     notebooks = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     for path in notebooks:
         wanted[Path("notebooks") / path.name] = path.read_bytes()
@@ -93,18 +92,6 @@ def _write_changed(folder: Path, wanted: Mapping[Path, bytes]) -> None:
         if not path.is_file() or path.read_bytes() != content:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-
-
-def _mathjax() -> Path:
-    try:
-        found = [path for path in files("sphinx-mathjax-offline") or () if path.as_posix().endswith(_MATHJAX)]
-    except PackageNotFoundError:
-        found = []
-    if not found:
-        raise MissingDataError(
-            "the packages that build the site are missing: install the project with its extra, pip install -e '.[docs]'"
-        )
-    return Path(found[0].locate())
 
 
 def lessons_page(root: Path, built: Sequence[str]) -> str:
@@ -215,6 +202,7 @@ def landing_pictures() -> dict[str, str]:
     from course_lib.vos.models import load_model
 
     clip = World(scenario("occlusion", image_size=128)).clip(6)
+    assert clip.labels is not None  # the synthetic world knows them
     model = load_model("flow", device="cpu")
     run = segment(model, clip.frames, clip.labels[0])
     masks = torch.stack([labels_from_probs(probs, run.ids) for probs in run])
@@ -229,6 +217,7 @@ def landing_pictures() -> dict[str, str]:
         ("easy", "small", "occlusion", "lookalikes", "crowded", "fast", "corrupted", "driving")
     ):
         film = World(scenario(name, length=16)).clip(seed)
+        assert film.labels is not None
         moment = 2 if name == "occlusion" else 8  # before the object is gone
         uri = encode_picture(overlay(film.frames[moment], film.labels[moment], scale=2), quality=80)
         alt = f"A frame of the scenario {name}, its objects coloured"

@@ -13,7 +13,7 @@ from course_lib.errors import InputError
 def run_tests(root: Path, pytest_args: Sequence[str] = (), workers: int | None = None) -> int:
     """Run pytest over the project, one single-threaded worker per core. Returns pytest's exit code."""
     workers = workers or min(os.cpu_count() or 1, 8)
-    environment = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", **os.environ}
+    environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "MPLBACKEND": "agg", **os.environ}
     command = [sys.executable, "-m", "pytest", "-n", str(workers), "--dist", "worksteal", *pytest_args]
     return subprocess.run(command, cwd=root, env=environment).returncode
 

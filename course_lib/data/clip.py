@@ -34,7 +34,8 @@ class Clip:
     def __post_init__(self) -> None:
         if self.frames.ndim != 4 or self.frames.shape[1] != 3 or self.frames.dtype != torch.uint8:
             raise InputError(
-                f"clip {self.name!r}: frames must be [T, 3, H, W] uint8, got {list(self.frames.shape)} {self.frames.dtype}"
+                f"clip {self.name!r}: frames must be [T, 3, H, W] uint8, "
+                f"got {list(self.frames.shape)} {self.frames.dtype}"
             )
         if self.labels is not None:
             wanted = (self.frames.shape[0], *self.frames.shape[2:])

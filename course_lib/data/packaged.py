@@ -25,6 +25,8 @@ class PackagedClip:
     frames: int
     size: tuple[int, int]  # height, width in pixels
     fps: float
+    start: int  # a frame where following an object may begin …
+    box: tuple[int, int, int, int]  # … and a box around it there: x0, y0, x1, y1 in pixels
 
     @property
     def path(self) -> Path:
@@ -47,6 +49,8 @@ PACKAGED = {
             frames=132,
             size=(720, 1280),
             fps=25.0,
+            start=24,  # before that the rabbit is a dark shape in a dark hole
+            box=(192, 144, 640, 612),
         ),
         PackagedClip(
             name="carphone",
@@ -58,6 +62,8 @@ PACKAGED = {
             frames=120,
             size=(144, 176),
             fps=30000 / 1001,
+            start=0,
+            box=(55, 10, 120, 108),
         ),
         PackagedClip(
             name="bikes",
@@ -69,6 +75,8 @@ PACKAGED = {
             frames=250,
             size=(272, 640),
             fps=25.0,
+            start=40,
+            box=(340, 2, 600, 270),
         ),
     )
 }

@@ -103,7 +103,7 @@ class SyntheticBatch:
         """One clip of the batch; its tensors are views."""
         own = ("semantic_names", "seeds", "fps")
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in own}
-        picked = {name: None if value is None else value[index] for name, value in fields.items()}
+        picked: dict[str, Any] = {name: None if value is None else value[index] for name, value in fields.items()}
         seed = self.seeds[index]
         return SyntheticClip(
             **picked, semantic_names=self.semantic_names, seed=seed, fps=self.fps, name=f"synthetic-{seed}"

@@ -92,7 +92,7 @@ def derive(
 
 
 def _shown(metadata: dict) -> dict:
-    """Fold the code of cells tagged hide-input (quizzes, whose source holds the answers), in JupyterLab as on the site."""
+    """Fold the code of cells tagged hide-input (quizzes: it holds the answers), in JupyterLab as on the site."""
     if "hide-input" in metadata.get("tags", ()):
         metadata["jupyter"] = {"source_hidden": True}
     return metadata

@@ -1,15 +1,20 @@
 """What a run of the course leaves behind: a table, `summary.json`, an index page and one HTML page a lesson."""
 
+import contextlib
+import copy
 import html
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from course_lib.data.atomic import atomic_path
+from course_lib.errors import MissingDataError
 from course_lib.lessons.kernel import Execution
 from course_lib.lessons.source import LessonSource
+from course_lib.mathjax import CONFIGURE, MATHJAX, mathjax_script
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -129,10 +134,26 @@ def write_summary(out: Path, results: Sequence[LessonResult]) -> None:
 
 
 def write_page(page: Path, run: Execution) -> None:
-    """The executed notebook as one HTML file."""
+    """The executed notebook as an HTML file that loads nothing from a network.
+
+    Widgets become their copies without a kernel. Formulas are typeset by a script beside the page; without the `docs`
+    extra they stay as they were typed.
+    """
     from nbconvert import HTMLExporter  # slow to import
 
-    body, _ = HTMLExporter(template_name="lab").from_notebook_node(run.notebook)
+    notebook = copy.deepcopy(run.notebook)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if "text/html" in output.get("data", {}):
+                output.data.pop("application/vnd.jupyter.widget-view+json", None)
+    exporter = HTMLExporter(template_name="lab", mathjax_url=MATHJAX, require_js_url="", jupyter_widgets_base_url="")
+    body, _ = exporter.from_notebook_node(notebook)
+    body = body.replace("<!-- Load mathjax -->", CONFIGURE)
+    with contextlib.suppress(MissingDataError):
+        script = page.parent / MATHJAX
+        if not script.exists():
+            script.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(mathjax_script(), script)
     with atomic_path(page) as temporary:
         temporary.write_text(body, encoding="utf-8")
 

@@ -27,10 +27,10 @@ from course_lib.viz.palette import SERIES
 
 MAX_WIDTH = 800  # pixels
 DPI = 80
-_LOSSLESS_ENOUGH = 30_000  # bytes; larger pictures are photographs, which lossy compression suits
+_LOSSLESS_ENOUGH = 14_000  # bytes; larger pictures are photographs, which lossy compression suits
 _CARD = "max-width:100%;height:auto;background:#fff;border-radius:4px"  # white in a dark theme too
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # rcParams; matplotlib types its keys by name
     "figure.dpi": DPI,
     "figure.facecolor": "white",
     "figure.constrained_layout.use": True,

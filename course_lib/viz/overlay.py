@@ -30,7 +30,9 @@ def as_picture(frame: Tensor | np.ndarray, size: tuple[int, int] | None = None) 
     if channels_first:
         array = array.transpose(1, 2, 0)
     if array.shape[2] != 3 or (size is not None and array.shape[:2] != size):
-        raise InputError(f"frame {list(_array(frame).shape)} does not match the labels' height and width {list(size)}")
+        raise InputError(
+            f"frame {list(_array(frame).shape)} does not match the labels' height and width {list(size or ())}"
+        )
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if not np.issubdtype(array.dtype, np.floating):

@@ -93,7 +93,8 @@ def _computed() -> UInt8[np.ndarray, "256 3"]:
         take(colour)
     table = [(0, 0, 0), *OKABE_ITO]
     while len(table) < 255:
-        colour = tuple(int(c) for c in candidates[nearest.argmax()])
+        red, green, blue = (int(c) for c in candidates[nearest.argmax()])
+        colour = (red, green, blue)
         table.append(colour)
         take(colour)
     return np.array([*table, IGNORE_GREY], dtype=np.uint8)

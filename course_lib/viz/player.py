@@ -94,7 +94,8 @@ def player(
 
     rows: list[list[np.ndarray]] = []  # distinct frame sequences; tracks over the same frames share one
     row_of: dict[int, int] = {}
-    entries, stills = [], []
+    entries: list[dict[str, Any]] = []
+    stills = []
     for name, (frames, labels) in pairs.items():
         if id(frames) not in row_of:
             row_of[id(frames)] = len(rows)

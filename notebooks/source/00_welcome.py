@@ -41,7 +41,7 @@ from course_lib.data.video import read_clip
 from course_lib.viz import player
 
 bunny = PACKAGED["bigbuckbunny"]
-first = 24  # before that the rabbit is a dark shape in a dark hole
+first = bunny.start  # before that the rabbit is a dark shape in a dark hole
 last = first + course.pick(smoke=12, cpu=60, gpu=108)
 video = read_clip(
     bunny.path, first, last, max_side=course.pick(smoke=160, cpu=320, gpu=640)
@@ -50,10 +50,10 @@ print(f"{len(video)} frames of {video.shape[3]} x {video.shape[2]} pixels. {bunn
 player(
     {"the video": video},
     fps=8,
-    every=course.pick(smoke=4, cpu=6, gpu=6),
-    max_width=240,
+    every=course.pick(smoke=4, cpu=12, gpu=12),
+    max_width=200,
     scale=2,
-    max_kilobytes=50,
+    max_kilobytes=14,
     alt="A large grey rabbit climbs out of a burrow and stretches its arms",
 )
 
@@ -81,8 +81,8 @@ player(
     {"what the camera sees": easy.frames, "the truth": (easy.frames, easy.labels)},
     fps=8,
     scale=3,
-    every=2,
-    max_kilobytes=40,
+    every=3,
+    max_kilobytes=12,
     alt="A synthetic clip beside the same clip with its objects coloured",
 )
 
@@ -94,7 +94,7 @@ player(
 import matplotlib.pyplot as plt
 
 names = ["easy", "small", "occlusion", "lookalikes", "crowded", "fast", "corrupted", "driving"]
-fig, axes = plt.subplots(2, 4, figsize=(7.5, 4.2))
+fig, axes = plt.subplots(2, 4, figsize=(6, 3.4))
 for number, (axis, name) in enumerate(zip(axes.flat, names)):
     clip = World(scenario(name, length=12)).clip(SEED + number)
     axis.imshow(overlay(clip.frames[6], clip.labels[6]))
@@ -419,7 +419,7 @@ def j_per_frame(masks: Tensor, clip) -> list[float]:
 
 exact = follow(easy, easy.backward_flow)
 moments = [0, len(easy) // 4, len(easy) - 1]
-fig, axes = plt.subplots(1, 3, figsize=(8, 3))
+fig, axes = plt.subplots(1, 3, figsize=(6.6, 2.6))
 for axis, t in zip(axes, moments):
     axis.imshow(overlay(easy.frames[t], exact[t].to(torch.uint8), scale=3))
     axis.set_title(f"frame {t}: J = {j_per_frame(exact, easy)[t]:.2f}")
@@ -467,7 +467,7 @@ pictures = {
     "exact flow to frame 0": flow_to_color(easy.backward_flow[0]),
     f"DIS (mean error {endpoint_error:.2f} px)": flow_to_color(estimated[0]),
 }
-fig, axes = plt.subplots(1, 3, figsize=(8, 3))
+fig, axes = plt.subplots(1, 3, figsize=(6.6, 2.6))
 for axis, (title, picture) in zip(axes, pictures.items()):
     axis.imshow(picture)
     axis.set_title(title)
@@ -526,8 +526,8 @@ player(
     {"the truth": (hidden.frames, hidden.labels), "flow": (hidden.frames, predicted)},
     fps=8,
     scale=3,
-    every=course.pick(smoke=3, cpu=2, gpu=2),
-    max_kilobytes=60,
+    every=course.pick(smoke=3, cpu=4, gpu=4),
+    max_kilobytes=16,
     alt="An object passes behind a curtain; the mask carried by flow does not come back with it",
 )
 
@@ -576,18 +576,18 @@ quiz(
 # %%
 from course_lib.vos.start_mask import grabcut_labels
 
-height, width = video.shape[2:]
-box = [round(0.15 * width), round(0.20 * height), round(0.50 * width), round(0.85 * height)]
-start = grabcut_labels(video[0], box)  # [H, W] uint8, 1 where the object is
+scale = video.shape[3] / bunny.size[1]  # the box is given in pixels of the full-size video
+start_box = [round(edge * scale) for edge in bunny.box]
+start = grabcut_labels(video[0], start_box)  # [H, W] uint8, 1 where the object is
 run = segment(flow_model, video, start)
 rabbit = torch.stack([run.labels(probs) for probs in run])
 player(
     {"the rabbit, carried by flow": (video, rabbit)},
     fps=8,
-    every=course.pick(smoke=4, cpu=6, gpu=6),
-    max_width=240,
+    every=course.pick(smoke=4, cpu=10, gpu=10),
+    max_width=200,
     scale=2,
-    max_kilobytes=50,
+    max_kilobytes=18,
     alt="The rabbit, coloured by a mask that follows it as it stands up and stretches",
 )
 
@@ -653,7 +653,7 @@ def j_of_flow(clip) -> tuple[Tensor, float]:
     return labels, float(np.mean(j_per_frame(labels == clip.ids[0], clip)))
 
 
-DifficultyDials(j_of_flow, length=course.pick(smoke=6, cpu=10, gpu=24), seed=SEED)
+DifficultyDials(j_of_flow, length=course.pick(smoke=6, cpu=8, gpu=24), seed=SEED)
 
 # %% [markdown]
 # ## 10. Your own video

@@ -45,7 +45,6 @@ class Scene:
     seconds: float  # length of the clip
     drift: float = 0.0
     light: Callable[[np.ndarray], np.ndarray] | None = None  # times [T] -> gain [T, 3]
-    class_names: tuple[str, ...] = ()
     semantic_names: tuple[str, ...] = ()
 
 

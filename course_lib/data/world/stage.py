@@ -280,10 +280,8 @@ def compose(config: WorldConfig, seed: int) -> Scene:
         replace(layer, motion=replace(layer.motion, disparity=config.shorter_side * (0.01 + 0.08 * i / len(layers))))
         for i, layer in enumerate(layers)
     ]
-    return Scene(
-        tuple(layers), False, config.length / config.frame_rate, config.drift, light,
-        CLASS_NAMES, ("background", *CLASS_NAMES),
-    )  # fmt: skip
+    seconds = config.length / config.frame_rate
+    return Scene(tuple(layers), False, seconds, config.drift, light, ("background", *CLASS_NAMES))
 
 
 def _panel(rng: Generator, config: WorldConfig, camera: Camera, path: Wander, along: float, way: int) -> Layer:

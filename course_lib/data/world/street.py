@@ -297,4 +297,4 @@ def compose_street(config: WorldConfig, seed: int) -> Scene:
         return -round(abs(x - EYE_LANE), 3), -z
 
     light = changing_light(rng, config)
-    return Scene((*sheets, *sorted(beside, key=outside_in)), True, seconds, 0.0, light, CLASS_NAMES, STREET_CLASSES)
+    return Scene((*sheets, *sorted(beside, key=outside_in)), True, seconds, 0.0, light, STREET_CLASSES)

@@ -1,4 +1,4 @@
-"""Exercises of lesson 00: region similarity, boundary map, contour accuracy, a mask that fools J, carrying a mask by flow."""
+"""Exercises of lesson 00: region similarity, boundary map, contour accuracy, fooling J, carrying a mask by flow."""
 
 import cv2
 import numpy as np
@@ -39,7 +39,9 @@ def _safe(numerator: float, denominator: float) -> float:
 
 
 A, B, NONE = rectangle(2, 8, 2, 10), rectangle(4, 10, 2, 8), rectangle(0, 0, 0, 0)
-_EMPTY = "Two empty masks agree: nothing was to be found and nothing was claimed. 0/0 needs a decision before the division."
+_EMPTY = (
+    "Two empty masks agree: nothing was to be found and nothing was claimed. 0/0 needs a decision before the division."
+)
 
 REGION_SIMILARITY = Exercise(
     name="region_similarity",
@@ -59,7 +61,8 @@ REGION_SIMILARITY = Exercise(
         ),
         Misconception(
             lambda p, t: _safe((p & t).sum(), t.sum()) if (p | t).any() else 1.0,
-            "Dividing by the truth alone is recall: a mask that covers everything would be perfect. Divide by the union.",
+            "Dividing by the truth alone is recall: a mask that covers everything would be "
+            "perfect. Divide by the union.",
         ),
         Misconception(
             lambda p, t: _safe((p & t).sum(), p.sum()) if (p | t).any() else 1.0,
@@ -67,7 +70,8 @@ REGION_SIMILARITY = Exercise(
         ),
         Misconception(
             lambda p, t: float((p == t).mean()),
-            "This is the share of pixels that agree. Background counts too, so an empty mask of a small object scores high.",
+            "This is the share of pixels that agree. Background counts too, so an empty mask of a "
+            "small object scores high.",
         ),
         Misconception(lambda p, t: float((p & t).sum() / (p | t).sum()) if (p | t).any() else 0.0, _EMPTY),
         Misconception(lambda p, t: float((p & t).sum() / (p | t).sum()) if (p | t).any() else float("nan"), _EMPTY),
@@ -124,21 +128,27 @@ BOUNDARY_MAP = Exercise(
     ),
     misconceptions=(
         Misconception(
-            _wrapped, "np.roll wraps around: the last column is compared with the first. Slice off what has no neighbour."
+            _wrapped,
+            "np.roll wraps around: the last column is compared with the first. Slice off what has no neighbour.",
         ),
         Misconception(
             _padded_with_background,
-            "Pixels on the lower and right border are compared with background outside the picture; those neighbours do not exist.",
+            "Pixels on the lower and right border are compared with background outside the "
+            "picture; those neighbours do not exist.",
         ),
         Misconception(_without_diagonal, "The diagonal neighbour (below-right) is missing: corners stay open."),
-        Misconception(_both_sides, "Both sides of the outline are marked; the rule looks right and down only, so it marks one."),
+        Misconception(
+            _both_sides, "Both sides of the outline are marked; the rule looks right and down only, so it marks one."
+        ),
         Misconception(
             lambda mask: mask & ~(cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0),
-            "This is the inner rim of the mask. The rule also marks pixels just outside, above and to the left of the object.",
+            "This is the inner rim of the mask. The rule also marks pixels just outside, above "
+            "and to the left of the object.",
         ),
         Misconception(
             lambda mask: mask & boundary_map(mask),
-            "Only pixels inside the object are kept. A background pixel whose right neighbour is the object is boundary too.",
+            "Only pixels inside the object are kept. A background pixel whose right neighbour is "
+            "the object is boundary too.",
         ),
     ),
 )
@@ -196,7 +206,8 @@ CONTOUR_ACCURACY = Exercise(
         ),
         Misconception(
             lambda p, t, r: _f(p, t, p & grow(t, r), t & grow(p, r), "mean"),
-            "Precision and recall are averaged. F is their harmonic mean, 2PR / (P + R), which punishes the smaller one.",
+            "Precision and recall are averaged. F is their harmonic mean, 2PR / (P + R), which "
+            "punishes the smaller one.",
         ),
         Misconception(
             lambda p, t, r: _f(p, t, p & grow(t, r), t & grow(p, r), "precision"),
@@ -309,7 +320,8 @@ CARRY_MASK = Exercise(
     misconceptions=(
         Misconception(
             lambda m, w: _sample(m, -w[0], -w[1]),
-            "The mask moved the wrong way: the flow already points back to the old frame, so it is added, not subtracted.",
+            "The mask moved the wrong way: the flow already points back to the old frame, so it "
+            "is added, not subtracted.",
         ),
         Misconception(
             lambda m, w: _sample(m, w[1], w[0]),
@@ -317,7 +329,8 @@ CARRY_MASK = Exercise(
         ),
         Misconception(
             lambda m, w: _sample(m, w[0], w[1], corners=False),
-            "A still mask changes: positions were scaled so that -1 and +1 are centres of pixels, but grid_sample was not told "
+            "A still mask changes: positions were scaled so that -1 and +1 are centres of pixels, "
+            "but grid_sample was not told "
             "(align_corners=True).",
         ),
         Misconception(
@@ -326,11 +339,13 @@ CARRY_MASK = Exercise(
         ),
         Misconception(
             lambda m, w: _sample(m, w[0], w[1], padding="border"),
-            "Outside the picture the border pixel was repeated; the object is not known there, so it is 0 (padding_mode='zeros').",
+            "Outside the picture the border pixel was repeated; the object is not known there, so "
+            "it is 0 (padding_mode='zeros').",
         ),
         Misconception(
             lambda m, w: _sample(m, w[0] * 2 / (m.shape[1] - 1), w[1] * 2 / (m.shape[0] - 1)),
-            "The flow is in pixels and must be added before the coordinates are scaled to [-1, 1]; it was scaled once too often.",
+            "The flow is in pixels and must be added before the coordinates are scaled to [-1, "
+            "1]; it was scaled once too often.",
         ),
         Misconception(lambda m, w: m.clone(), "The mask did not move at all: the flow is not used."),
     ),

@@ -108,7 +108,8 @@ class DifficultyDials(anywidget.AnyWidget):
         seed = int(settings.pop("seed"))
         try:
             whole = {"n_objects", "lookalikes", "severity"}
-            config = replace(self._base, **{n: int(v) if n in whole else v for n, v in settings.items()})
+            typed: dict[str, Any] = {name: int(value) if name in whole else value for name, value in settings.items()}
+            config = replace(self._base, **typed)
             clip = World(config).clip(seed)
             shown, result = self._show(clip)
         except Exception as error:  # a callback's traceback would end up in a log that nobody reads
