@@ -6,7 +6,7 @@ from pathlib import Path
 import docutils.core
 import pytest
 
-from course_lib import site
+from course_lib import mathjax, site
 from course_lib.errors import CourseError, MissingDataError
 
 ROOT = Path(__file__).parents[1]
@@ -118,7 +118,7 @@ def test_a_folder_without_a_course_is_refused(tmp_path):
 
 
 def test_missing_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(site, "files", lambda name: None)
+    monkeypatch.setattr(mathjax, "files", lambda name: None)
     with pytest.raises(MissingDataError, match=r"pip install -e '\.\[docs\]'"):
         site.stage(ROOT, tmp_path)
 

@@ -140,13 +140,17 @@ def write_page(page: Path, run: Execution) -> None:
     extra they stay as they were typed.
     """
     from nbconvert import HTMLExporter  # slow to import
+    from traitlets.config import Config
 
     notebook = copy.deepcopy(run.notebook)
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             if "text/html" in output.get("data", {}):
                 output.data.pop("application/vnd.jupyter.widget-view+json", None)
-    exporter = HTMLExporter(template_name="lab", mathjax_url=MATHJAX, require_js_url="", jupyter_widgets_base_url="")
+    folded = Config(TagRemovePreprocessor={"enabled": True, "remove_input_tags": {"hide-input"}})
+    exporter = HTMLExporter(
+        config=folded, template_name="lab", mathjax_url=MATHJAX, require_js_url="", jupyter_widgets_base_url=""
+    )
     body, _ = exporter.from_notebook_node(notebook)
     body = body.replace("<!-- Load mathjax -->", CONFIGURE)
     with contextlib.suppress(MissingDataError):

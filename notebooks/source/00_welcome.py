@@ -94,7 +94,7 @@ player(
 import matplotlib.pyplot as plt
 
 names = ["easy", "small", "occlusion", "lookalikes", "crowded", "fast", "corrupted", "driving"]
-fig, axes = plt.subplots(2, 4, figsize=(6, 3.4))
+fig, axes = plt.subplots(2, 4, figsize=(5.6, 3.2))
 for number, (axis, name) in enumerate(zip(axes.flat, names)):
     clip = World(scenario(name, length=12)).clip(SEED + number)
     axis.imshow(overlay(clip.frames[6], clip.labels[6]))
@@ -465,7 +465,7 @@ endpoint_error = (estimated - easy.backward_flow).norm(dim=1).mean().item()
 pictures = {
     "frame 1": easy.frames[1].permute(1, 2, 0),
     "exact flow to frame 0": flow_to_color(easy.backward_flow[0]),
-    f"DIS (mean error {endpoint_error:.2f} px)": flow_to_color(estimated[0]),
+    f"DIS: {endpoint_error:.2f} px off": flow_to_color(estimated[0]),
 }
 fig, axes = plt.subplots(1, 3, figsize=(6.6, 2.6))
 for axis, (title, picture) in zip(axes, pictures.items()):
@@ -478,8 +478,8 @@ show(
 )
 
 # %% [markdown]
-# DIS smears the motion beyond the outline. That is an error, and here a lucky one: the uncovered background is dragged
-# along instead of staying behind, so the mask leaves less of a trail.
+# DIS smears the motion beyond the outline. That is an error, and a lucky one: background next to the object is dragged
+# along with it, so nothing stays behind as a trail and the rim of the mask is not torn.
 
 # %%
 naive = follow(easy, estimated)
@@ -493,12 +493,14 @@ axis.set(xlabel="frame", ylabel="J", ylim=(0, 1.02), title="Small errors add up:
 axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 show(
     fig,
-    alt="J over time: careful exact flow stays high, DIS sinks slowly, bare exact flow falls, "
+    alt="J over time: DIS flow and careful exact flow sink slowly, bare exact flow falls fast, "
     "an unmoved mask is lost at once",
 )
 
 # %% [markdown]
-# Every step inherits the mistakes of the step before. That is **drift**, and it is the price of looking only at the last frame.
+# Even exact flow without the uncovered pixels loses something at every step: at the rim, bilinear interpolation mixes object and
+# background, and what falls below one half is gone. Every step inherits the losses of the step before. That is **drift**,
+# and it is the price of looking only at the last frame.
 
 # %% [markdown]
 # ## 6. See it die

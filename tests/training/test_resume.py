@@ -154,4 +154,4 @@ def test_another_network_is_refused_by_the_name_of_its_tensor(tiny, tmp_path):
     wider = tiny.network()
     wider.head = nn.Conv2d(8, 3, 1)
     with pytest.raises(InputError, match=r"checkpoint after step 3 do not fit .* 'head.weight'"):
-        fit(wider, tiny.TinyTask(3), config, tmp_path, device="cpu", progress=False)
+        fit(wider, tiny.TinyTask(3), config, tmp_path, evaluate=tiny.norm_of, device="cpu", progress=False)
