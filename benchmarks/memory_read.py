@@ -1,9 +1,9 @@
 """Reading a space-time memory: gathering the best cells in chunks against the dense product, and what appending costs.
 
-Run `python benchmarks/memory_read.py`. 480p gives 30 x 54 cells per frame; keys have 64 channels, values 512 per object.
-Both sides read the same memory in turn, one thread, CPU time; the figure is the median over rounds of the ratio within a
-round. The whole read counts: similarity, the search for the best 20 cells, and the readout. Where there is a CUDA device
-it is measured too.
+Run `python benchmarks/memory_read.py`. 480p gives 30 x 54 cells per frame; keys have 64 channels, values 512 per
+object. Both sides read the same memory in turn, one thread, CPU time; the figure is the median over rounds of the ratio
+within a round. The whole read counts: similarity, the search for the best 20 cells, and the readout. Where there is a
+CUDA device it is measured too.
 """
 
 import json
@@ -136,8 +136,8 @@ def main() -> None:
     path.write_text(json.dumps(result, indent=2) + "\n")
     for row in [*result["by_objects"], *result["by_frames"], *(result["cuda"] or [])]:
         print(
-            f"{row['frames']:3d} frames, {row['objects']} objects: {row['ms']:8.1f} ms, dense {row['ms_dense']:8.1f} ms, "
-            f"{row['speed_up']:5.1f} times (least {row['speed_up_least']:.1f})"
+            f"{row['frames']:3d} frames, {row['objects']} objects: {row['ms']:8.1f} ms, "
+            f"dense {row['ms_dense']:8.1f} ms, {row['speed_up']:5.1f} times (least {row['speed_up_least']:.1f})"
         )
     print("append one frame to 60:", result["append"])
 

@@ -155,7 +155,8 @@ class Check:
         for problem in problems:
             print(problem)
         failing = [problem for problem in problems if self.strict or problem.level == "error"]
-        print(f"{len(problems)} problem(s), {len(failing)} of them failing" if problems else "all notebooks are in step")
+        summary = f"{len(problems)} problem(s), {len(failing)} of them failing"
+        print(summary if problems else "all notebooks are in step")
         return int(bool(failing))
 
 
@@ -232,10 +233,10 @@ class Bench:
 class Track:
     """Follow an object through any video and write the video with the object coloured."""
 
-    video: Positional[str]
-    """A video file, a folder of pictures, or one of bigbuckbunny, carphone, bikes."""
+    video: Positional[str] = "bigbuckbunny"
+    """A video file, a folder of pictures, or a clip that is here already: bigbuckbunny, carphone, bikes."""
     box: tuple[int, int, int, int] | None = None
-    """The object in the first frame: x0 y0 x1 y1 in pixels of the video."""
+    """The object in the start frame: x0 y0 x1 y1 in pixels of the video. The clips that are here have their own."""
     mask: Path | None = None
     """Or its mask: a palette, grey or black-and-white PNG of the first frame's size."""
     box_is_mask: bool = False
@@ -246,6 +247,8 @@ class Track:
     out: Path = Path("overlay.mp4")
     masks: Path | None = None
     """Folder for one palette PNG per frame."""
+    start: int = 0
+    """Frame to begin with; box and mask belong to it."""
     max_side: int | None = None
     """Shrink the video so that its longer side has this many pixels."""
     device: str = "auto"
@@ -261,6 +264,7 @@ class Track:
             box_is_mask=self.box_is_mask,
             out=self.out,
             masks=self.masks,
+            start=self.start,
             max_side=self.max_side,
             weights=self.weights,
             device=self.device,
@@ -374,7 +378,7 @@ Command = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point of the `course` console script. Returns the exit code: 0 fine, 1 failed, 2 bad input, 130 interrupted."""
+    """Entry point of the `course` console script. Exit codes: 0 fine, 1 failed, 2 bad input, 130 interrupted."""
     command = tyro.cli(
         Command,
         prog="course",

@@ -57,8 +57,8 @@ def open_dataset(text: str, n: int | None = None, seed: int = 0) -> VideoSet:
     `n` and `seed` yield to the keys in the text. Raises `InputError` for text that is none of these, `MissingDataError`
     for data that are not there.
     """
-    kind, _, rest = text.partition(":")
-    where, _, query = rest.partition("?")
+    address, _, query = text.partition("?")
+    kind, _, where = address.partition(":")
     keys = dict(parse_qsl(query, keep_blank_values=True))
     count = _number(keys.pop("n", n), "n", text)
     if count is not None and count < 1:

@@ -86,8 +86,12 @@ def evaluate(
     results: dict[str, SequenceResult] = {}
     with tqdm(total=len(dataset), disable=not progress, unit="clip", desc=report.model) as bar:
         for i in range(len(dataset)):
-            sequence = open_sequence(dataset, i, adds_objects) if names is None else None  # its name may be costly
-            title = names[i] if names is not None else sequence.name
+            sequence = None
+            if names is not None:  # a finished sequence need not be opened
+                title = str(names[i])
+            else:
+                sequence = open_sequence(dataset, i, adds_objects)
+                title = sequence.name
             _check_name(title, results)
             masks_missing = masks and folder is not None and not (folder / title).is_dir()
             if title in finished and not masks_missing:

@@ -28,6 +28,7 @@ _PROPAGATION = "course_lib.methods.propagation.mask_flow"
 MODELS = (
     ModelEntry("flow", f"{_PROPAGATION}:load_flow", "masks carried by optical flow, re-anchored; no training"),
     ModelEntry("flow-plain", f"{_PROPAGATION}:load_plain_flow", "masks carried by optical flow alone"),
+    ModelEntry("stcn", "course_lib.methods.space_time_memory.load:load_stcn", "space-time memory, published size"),
     ModelEntry("copy", f"{_PROPAGATION}:load_copy", "the first mask, never moved"),
 )
 

@@ -6,6 +6,7 @@ and the start mask is saved and named, because most failures begin there.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import ceil, floor
 from pathlib import Path
 
@@ -54,13 +55,14 @@ class TrackResult:
 
 
 def track(
-    video: str | Path,
+    video: str | Path = "bigbuckbunny",
     model: str | VideoSegmenter = "flow",
     box: Sequence[float] | None = None,
     mask: str | Path | None = None,
     box_is_mask: bool = False,
     out: str | Path = "overlay.mp4",
     masks: str | Path | None = None,
+    start: int = 0,
     max_side: int | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
@@ -68,26 +70,32 @@ def track(
 ) -> TrackResult:
     """Follow an object through a video and write the video with the object coloured.
 
-    video        file, folder of pictures, or the name of a packaged clip: "bigbuckbunny", "carphone", "bikes"
+    video        file, folder of pictures, or the name of a packaged clip: "bigbuckbunny", "carphone", "bikes", which
+                 come with a start and a box of their own
     model        name for `load_model` (with `weights`, `device`), or a segmenter
     box          x0, y0, x1, y1 around the object in the first frame, in pixels; GrabCut finds the object inside
     box_is_mask  take the whole rectangle as the object
     mask         instead of `box`: palette, grey or black-and-white PNG of the first frame's size
     out          H.264 video; the start mask is saved beside it as `<name>_start.png`
     masks        folder for a palette PNG per frame
+    start        the frame to begin with; box and mask belong to it
     max_side     shrink the video so that its longer side has this many pixels, which makes it faster
 
     One frame is in memory at a time. An interrupt (Ctrl-C) closes the video at the frame reached; the result says so.
     Raises `InputError` for a box or mask that does not fit, `MissingDataError` for a missing video, `WriteError`.
     """
+    path = _video_path(video)
+    if box is None and mask is None and str(video) in PACKAGED and path == PACKAGED[str(video)].path:
+        start, box = start or PACKAGED[str(video)].start, PACKAGED[str(video)].box
     if (box is None) == (mask is None):
         raise InputError("say where the object is in the first frame: a box (x0 y0 x1 y1) or a mask, one of the two")
     if box_is_mask and box is None:
         raise InputError("box_is_mask needs a box")
-    path = _video_path(video)
     reader = VideoReader(path, max_side=max_side)
     full_size = reader.size if max_side is None else VideoReader(path).size
-    first = next(iter(reader))
+    first = next(islice(reader, start, None), None) if start >= 0 else None
+    if first is None:
+        raise InputError(f"there is no start frame {start} in {path.name}: it has {reader.frame_count} frames, from 0")
     if box is not None:
         labels = _labels_in_box(first, box, box_is_mask, full_size)
     elif mask is not None:
@@ -102,12 +110,13 @@ def track(
         tqdm.write(
             f"start mask: {int((labels != 0).sum())} pixels of object {object_ids(labels).tolist()} -> {start_mask}"
         )
-    run = segment(model, reader, labels)
+    run = segment(model, islice(reader, start, None), labels)
     folder = None if masks is None else Path(masks).expanduser()
     frames, visible, interrupted = 0, 0, False
+    expected = reader.frame_count - start if reader.frame_count else None
     with (
         VideoWriter(out, fps=reader.fps) as writer,
-        tqdm(total=reader.frame_count, disable=not progress, unit="frame", desc=out.name) as bar,
+        tqdm(total=expected, disable=not progress, unit="frame", desc=out.name) as bar,
     ):
         try:
             for answer in _label_maps(run):

@@ -70,12 +70,24 @@ def test_still_frames_keep_the_mask_exactly():
 
 
 @pytest.mark.parametrize("config", [PLAIN, MaskFlowConfig()])
-def test_what_leaves_the_frame_is_gone_and_stays_gone(config):
-    frames, truth = moving_square(18, (-4, 0), corner=(30, 30))
-    run = segment(MaskFlow(config), frames + frames[::-1][1:], truth[0])
+def test_what_the_camera_leaves_behind_is_gone_and_stays_gone(config):
+    big = texture(96, 230, seed=3)
+    big[:, 30:60, 40:70] *= torch.tensor([1.0, 0.2, 0.2])[:, None, None]
+    thing = torch.zeros(96, 230, dtype=torch.uint8)
+    thing[30:60, 40:70] = 1
+    pan = [*range(0, 100, 5), *range(90, -1, -10)]
+    run = segment(MaskFlow(config), [big[:, :, x : x + 128] for x in pan], thing[:, :128].clone())
+    seen = [int((run.labels(probs) == 1).sum()) for probs in run]
+    assert seen[0] == 900 and seen[5] > 700
+    assert seen[18:] == [0] * len(seen[18:])  # it comes back into view, but nothing is left to carry
+
+
+def test_what_leaves_a_still_scene_shrinks_with_it():
+    frames, truth = moving_square(16, (4, 0), corner=(30, 70))
+    run = segment(MaskFlow(), frames, truth[0])
     seen = [int((run.labels(probs) == 5).sum()) for probs in run]
-    assert seen[0] > 700 and seen[5] > 500
-    assert seen[17] == 0 and seen[-1] == 0  # it comes back into view, but flow alone cannot know
+    areas = [int((labels == 5).sum()) for labels in truth]
+    assert all(abs(s - a) < 0.1 * areas[0] for s, a in zip(seen, areas))
 
 
 def test_reanchoring_helps_where_drift_adds_up():
@@ -180,7 +192,7 @@ def test_an_object_joins_and_is_followed(method):
         probs = session.step(frame)
     labels = labels_from_probs(probs, session.ids)
     moved = iou(labels == 9, truth[-1] == 9)
-    assert moved > (0.5 if isinstance(method, CopyFirstMask) else 0.9)
+    assert moved > (0.5 if isinstance(method, CopyFirstMask) else 0.85)
     assert (labels[72:88, 92:108] == 4).all()
     with pytest.raises(InputError, match="already follows"):
         session.add(truth[-1])
@@ -231,10 +243,8 @@ def test_settings_out_of_range(change, message):
 
 def test_edges_and_check_can_be_switched_off():
     frames, truth = moving_square(6, (2, 0))
-    answers = [
-        list(segment(MaskFlow(config), frames, truth[0]))[-1]
-        for config in (MaskFlowConfig(), MaskFlowConfig(edge=0.0), MaskFlowConfig(unsure=1.0), MaskFlowConfig(colour=0.0))
-    ]
+    settings = ({}, {"edge": 0.0}, {"unsure": 1.0}, {"colour": 0.0})
+    answers = [list(segment(MaskFlow(MaskFlowConfig(**s)), frames, truth[0]))[-1] for s in settings]
     assert all(iou(a[1] > 0.5, truth[-1] == 5) > 0.8 for a in answers)
     assert not any(torch.equal(answers[0], other) for other in answers[1:])
 
@@ -250,7 +260,7 @@ def test_real_video_is_followed_better_with_anchors(course_data):
     names = [n for n in ("kite-walk", "lucia", "motorbike") if (root / "JPEGImages" / "480p" / n).is_dir()]
     if len(names) < 3:
         pytest.skip("the three sequences are not there")
-    clips = [c for c in DavisDataset(root, sequences=names)]
+    clips = list(DavisDataset(root, sequences=names))
     scores = []
     for config in (MaskFlowConfig(), PLAIN):
         each = []

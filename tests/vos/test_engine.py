@@ -202,7 +202,7 @@ def test_an_offline_method_is_told_where_to_go():
         def segment(self, frames, labels):
             return labels
 
-    with pytest.raises(InputError, match="Whole has no method `start`.*OfflineSegmenter"):
+    with pytest.raises(InputError, match=r"Whole has no method `start`.*OfflineSegmenter"):
         segment(Whole(), [frame()], mask(1))
 
 

@@ -32,7 +32,7 @@ def test_unknown_names_are_answered_with_the_known_ones():
 
 
 def test_a_missing_checkpoint_is_named():
-    with pytest.raises(MissingDataError, match="no checkpoint .*nowhere.pt"):
+    with pytest.raises(MissingDataError, match=r"no checkpoint .*nowhere.pt"):
         load_model("flow", weights="nowhere.pt")
 
 

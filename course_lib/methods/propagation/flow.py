@@ -57,7 +57,8 @@ class FlowEstimator:
         if self._dis is not None:
             level = int(np.log2(max(1.0, min(source.shape) / _FINE_GRID)))
             self._dis.setFinestScale(min(level, self._coarsest_end))
-            return self._dis.calc(source, target, None)
+            # None, because DIS takes an array as its first guess
+            return self._dis.calc(source, target, None)  # type: ignore[call-overload]
         empty = np.zeros((*source.shape, 2), dtype=np.float32)
         return cv2.calcOpticalFlowFarneback(
             source, target, empty, pyr_scale=0.5, levels=2, winsize=9, iterations=15, poly_n=5, poly_sigma=1.1, flags=0
