@@ -161,3 +161,18 @@ def test_missing_and_empty_videos(tmp_path):
     (tmp_path / "empty.mp4").touch()
     with pytest.raises(InputError, match="empty"):
         track(tmp_path / "empty.mp4", box=(0, 0, 5, 5), progress=False)
+
+
+def test_a_later_start(video, tmp_path):
+    whole = VideoReader(video).frame_count
+    result = track(video, box=box_at(3), box_is_mask=True, start=3, out=tmp_path / "late.mp4", progress=False)
+    assert result.frames == whole - 3
+    assert iou(read_labels(result.start_mask), box_at(3)) == 1
+    with pytest.raises(InputError, match=f"no start frame {whole}"):
+        track(video, box=box_at(3), start=whole, out=tmp_path / "late.mp4", progress=False)
+
+
+def test_a_packaged_clip_brings_its_own_start_and_box(tmp_path):
+    result = track("bikes", start=230, out=tmp_path / "bikes.mp4", max_side=160, model="copy", progress=False)
+    assert result.frames == 20
+    assert 0.05 < (read_labels(result.start_mask) == 1).float().mean() < 0.5
