@@ -36,20 +36,28 @@ def find_python():
     for name in ("python3.12", "python3.11", "python3.13", "python3", "python"):
         path = shutil.which(name)
         if path:
-            asked = subprocess.run([path, "-c", "import sys; print(sys.version_info[:2] >= (3, 11))"],
-                                   stdout=subprocess.PIPE, universal_newlines=True)
+            asked = subprocess.run(
+                [path, "-c", "import sys; print(sys.version_info[:2] >= (3, 11))"],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
             if asked.stdout.strip() == "True":
                 return path
-    sys.exit("setup: Python {}.{} or newer is needed, this is {}. Install one and say `make setup PYTHON=python3.12`."
-             .format(*OLDEST_PYTHON, sys.version.split()[0]))
+    sys.exit(
+        "setup: Python {}.{} or newer is needed, this is {}. Then `make setup PYTHON=python3.12`.".format(
+            *OLDEST_PYTHON, sys.version.split()[0]
+        )
+    )
 
 
 def run(command):
     """Run a step of the installation; on failure exit with what failed and what to do."""
     outcome = subprocess.run([str(part) for part in command])
     if outcome.returncode:
-        sys.exit("setup: this step failed: {}\nNothing is lost: fix the cause above and run setup again, "
-                 "it goes on from here.".format(" ".join(map(str, command))))
+        sys.exit(
+            "setup: this step failed: {}\nNothing is lost: fix the cause above and run setup again, "
+            "it goes on from here.".format(" ".join(map(str, command)))
+        )
 
 
 def make_venv(python, venv):
@@ -59,8 +67,10 @@ def make_venv(python, venv):
         return
     outcome = subprocess.run([python, "-m", "venv", "--clear", str(venv)])
     if outcome.returncode:
-        sys.exit("setup: `{} -m venv` failed. On Debian and Ubuntu: apt install python3-venv. "
-                 "With conda: use environment.yml instead.".format(python))
+        sys.exit(
+            f"setup: `{python} -m venv` failed. On Debian and Ubuntu: apt install python3-venv. "
+            "With conda: use environment.yml instead."
+        )
 
 
 def mend_opencv(inside, constraints):
@@ -73,8 +83,20 @@ def mend_opencv(inside, constraints):
         return
     print("setup: OpenCV cannot load here (no system graphics libraries): switching to its headless build")
     run([inside, "-m", "pip", "uninstall", "-y", "-q", "opencv-python"])
-    run([inside, "-m", "pip", "install", "-q", "--force-reinstall", "--no-deps", "-c", constraints,
-         "opencv-python-headless"])
+    run(
+        [
+            inside,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--force-reinstall",
+            "--no-deps",
+            "-c",
+            constraints,
+            "opencv-python-headless",
+        ]
+    )
 
 
 def setup(root, venv=".venv", constraints="constraints.txt", extras=EXTRAS):
@@ -84,11 +106,23 @@ def setup(root, venv=".venv", constraints="constraints.txt", extras=EXTRAS):
     made_from = fingerprint(root, constraints)
     if stamp.exists() and stamp.read_text() == made_from and venv_python(folder).exists():
         return venv_python(folder)
-    print("setup: making {} (once; about 5 GB, a few minutes)".format(folder.name), flush=True)
+    print(f"setup: making {folder.name} (once; about 5 GB, a few minutes)", flush=True)
     make_venv(find_python(), folder)
     inside = venv_python(folder)
-    run([inside, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", root / constraints,
-         "-e", "{}[{}]".format(root, extras)])
+    run(
+        [
+            inside,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            "-c",
+            root / constraints,
+            "-e",
+            f"{root}[{extras}]",
+        ]
+    )
     mend_opencv(inside, root / constraints)
     stamp.write_text(made_from)
     print("setup: done", flush=True)

@@ -1,6 +1,6 @@
 """Draws the pictures of the README: `python docs/make_pictures.py`.
 
-Every picture is made by the library from the synthetic world and the packaged film, so none can show what the code does not do.
+Every picture is made by the library from the synthetic world and the packaged film, so it shows what the code does.
 """
 
 from pathlib import Path

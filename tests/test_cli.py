@@ -24,7 +24,7 @@ def parse(*words: str):
     patch = pytest.MonkeyPatch()
     with patch.context() as context:
         for value in vars(cli).values():
-            if isinstance(value, type) and hasattr(value, "__call__") and value.__module__ == cli.__name__:
+            if isinstance(value, type) and callable(value) and value.__module__ == cli.__name__:
                 context.setattr(value, "__call__", record)
         assert cli.main(list(words)) == 0
     return seen[0]
@@ -43,7 +43,12 @@ def test_every_make_target_has_a_course_command():
 
 def test_track_flags():
     command = parse("track", "clip.mp4", "--box", "1", "2", "30", "40", "--out", "a.mp4", "--box-is-mask")
-    assert (command.video, command.box, command.out, command.box_is_mask) == ("clip.mp4", (1, 2, 30, 40), Path("a.mp4"), True)
+    assert (command.video, command.box, command.out, command.box_is_mask) == (
+        "clip.mp4",
+        (1, 2, 30, 40),
+        Path("a.mp4"),
+        True,
+    )
 
 
 def test_lesson_numbers_and_presets():
@@ -67,4 +72,5 @@ def test_bad_input_is_one_line(capsys):
 
 
 def test_console_script_is_declared():
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"] == {"course": "course_lib.cli:main"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"course": "course_lib.cli:main"}

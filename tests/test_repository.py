@@ -1,7 +1,10 @@
 """House rules that a reviewer should not have to check by eye."""
 
+import importlib.util
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,10 +43,37 @@ def test_constraints_hold_names_and_versions_only(name):
 
 
 def test_every_python_file_says_what_it_is():
+    rooms = {"course_lib", "benchmarks"}
+    files = [path for path in tracked() if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in rooms]
     silent = [
         path.relative_to(ROOT).as_posix()
-        for path in tracked()
-        if path.suffix == ".py" and path.name != "__init__.py" and path.parts[len(ROOT.parts)] in {"course_lib", "benchmarks"}
-        and not path.read_text(encoding="utf-8").lstrip().startswith('"""')
-    ]  # fmt: skip
+        for path in files
+        if path.name != "__init__.py" and not path.read_text(encoding="utf-8").lstrip().startswith('"""')
+    ]
     assert not silent, "a module docstring says the idea of the file in two sentences"
+
+
+def test_style():
+    ruff = shutil.which("ruff", path=Path(sys.executable).parent) or shutil.which("ruff")
+    if ruff is None:
+        pytest.skip("ruff is not installed (extra: dev)")
+    for command in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
+        run = subprocess.run([ruff, *command, "."], cwd=ROOT, capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout[-3000:]
+
+
+def test_readme_tables_are_up_to_date():
+    place = ROOT / "docs" / "refresh_readme.py"
+    loader = importlib.util.spec_from_file_location("refresh_readme", place)
+    module = importlib.util.module_from_spec(loader)
+    loader.loader.exec_module(module)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert module.refreshed(text, ROOT) == text, "run `python docs/refresh_readme.py`"
+
+
+def test_readme_links_and_pictures_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if not target.startswith("http")]
+    assert len(targets) >= 4
+    assert not [target for target in targets if not (ROOT / target).is_file()]
+    assert all(len(alt) > 20 for alt in re.findall(r"!\[([^\]]*)\]", text)), "every picture has alt text"

@@ -233,6 +233,8 @@ class World:
 class SyntheticDataset(Dataset):
     """`n` clips as a map-style dataset: item i is the same clip in every worker, whatever was read before."""
 
+    adds_objects = True  # some objects are first seen after frame 0; their masks are given where they appear
+
     def __init__(self, config: WorldConfig, n: int, seed: int) -> None:
         if n < 1:
             raise InputError(f"a dataset needs at least one clip, got n={n}")

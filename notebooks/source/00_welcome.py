@@ -506,7 +506,8 @@ show(
 # ## 6. See it die
 #
 # `MaskFlow` in the library is this method with two safety belts. It does not know what was uncovered, so it estimates flow both ways
-# and distrusts pixels that do not come back to where they started; and it looks at an earlier, trusted frame again when it can. Like every method of the course it keeps one small contract,
+# and distrusts pixels that do not come back to where they started. And it keeps the colours of the first frame, object and
+# surroundings, and lets them vote near the outline, so that errors do not pile up. Like every method of the course it keeps one small contract,
 # `start` and `step`, so whatever you learn to call here works for all of them. Let it follow an object behind a curtain.
 
 # %%
@@ -560,11 +561,12 @@ quiz(
     {
         "The flow is too inaccurate": "Even perfect flow would not help: the pixels of the hidden "
         "object have no place in the new frame to flow to.",
-        "An empty mask stays empty when it is warped": "While the object is hidden its mask is empty, "
-        "and the method remembers nothing else. To find the object again it must remember what it "
-        "looked like: that is what memory, matching and re-detection add.",
+        "An empty mask stays empty when it is warped": "While the object is hidden its mask is empty. "
+        "The colours of the first frame only correct an outline, and there is none left. To find the "
+        "object again a method must search the whole picture for what it remembers: that is what "
+        "memory, matching and re-detection add.",
         "The object looks different when it comes back": "It may, but here it looks the same. "
-        "A method with a memory of its appearance would recognise it.",
+        "A method that searches for its look would find it.",
     },
     right="An empty mask stays empty when it is warped",
 )

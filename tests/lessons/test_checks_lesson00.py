@@ -1,4 +1,4 @@
-"""The checks of lesson 00 accept right answers however they are written, and name the mistake in plausible wrong ones."""
+"""The checks of lesson 00 accept right answers however they are written, and name the mistake in wrong ones."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""The course itself: every lesson runs at preset smoke, solved ones pass all their checks, and nothing is out of step."""
+"""The course itself: every lesson runs at preset smoke, solved ones pass every check, and nothing is out of step."""
 
 from pathlib import Path
 

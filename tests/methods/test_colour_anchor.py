@@ -79,8 +79,8 @@ def slow_guided_filter(picture, mask, radius, epsilon):
             values = tall[y : y + 2 * radius + 1, x : x + 2 * radius + 1].ravel()
             mean, level = window.mean(0), values.mean()
             covariance = (window - mean).T @ (window - mean) / len(window)
-            shared = (window * values[:, None]).mean(0) - mean * level
-            slope[y, x] = np.linalg.solve(covariance + epsilon * np.eye(3), shared)
+            cross = (window * values[:, None]).mean(0) - mean * level
+            slope[y, x] = np.linalg.solve(covariance + epsilon * np.eye(3), cross)
             offset[y, x] = level - slope[y, x] @ mean
     wide, tall = np.pad(slope, (*pad, (0, 0)), mode="symmetric"), np.pad(offset, pad, mode="symmetric")
     out = np.zeros_like(mask)

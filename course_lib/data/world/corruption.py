@@ -71,8 +71,8 @@ def _drifting(field: Tensor, size: tuple[int, int], shift: Tensor) -> Tensor:
 def _fog(frames: Tensor, density: float, rng: np.random.Generator) -> Tensor:
     times, _, height, width = frames.shape
     side = 2 * max(height, width)
-    field = smooth_noise(rng, side, side, side / 5, 4)
-    field = torch.from_numpy(np.tanh(field)).to(frames.device)
+    noise = smooth_noise(rng, side, side, side / 5, 4)
+    field = torch.from_numpy(np.tanh(noise)).to(frames.device)
     step = torch.arange(times, device=frames.device)[:, None] * torch.tensor([0.006, 0.0015], device=frames.device)
     cover = density * (1 + 0.45 * _drifting(field, (height, width), step * max(height, width)))[:, None]
     white = torch.tensor([0.86, 0.88, 0.9], device=frames.device).view(3, 1, 1)

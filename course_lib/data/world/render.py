@@ -125,6 +125,7 @@ def sample(
         if weights is not None:
             value = value * weights[index][:, None]
         total = value if total is None else total + value
+    assert total is not None  # a texture has at least one level
     return total
 
 

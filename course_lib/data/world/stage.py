@@ -4,6 +4,7 @@
 and seed only. Counts and texture sizes depend on the config alone, so that scenes of one config can be drawn together.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,7 +37,10 @@ class Sprite:
 
 def class_pool(config: WorldConfig) -> list[str]:
     """Names of the classes that objects of this config are drawn from."""
-    pools = {"seen": [(SEEN_SHAPES, SEEN_CUTOUTS)], "unseen": [(UNSEEN_SHAPES, UNSEEN_CUTOUTS)]}
+    pools: dict[str, list[tuple[Iterable[str], Iterable[str]]]] = {
+        "seen": [(SEEN_SHAPES, SEEN_CUTOUTS)],
+        "unseen": [(UNSEEN_SHAPES, UNSEEN_CUTOUTS)],
+    }
     pools["all"] = pools["seen"] + pools["unseen"]
     chosen = pools[config.classes]
     shapes = [name for names, _ in chosen for name in names]
@@ -276,12 +280,16 @@ def compose(config: WorldConfig, seed: int) -> Scene:
     if panel:
         layers.append(_panel(rng, config, camera, *panel))
     light = changing_light(rng, config)
-    layers = [
-        replace(layer, motion=replace(layer.motion, disparity=config.shorter_side * (0.01 + 0.08 * i / len(layers))))
-        for i, layer in enumerate(layers)
-    ]
+    disparities = [config.shorter_side * (0.01 + 0.08 * i / len(layers)) for i in range(len(layers))]
+    layers = [_shifted(layer, disparity) for layer, disparity in zip(layers, disparities, strict=True)]
     seconds = config.length / config.frame_rate
     return Scene(tuple(layers), False, seconds, config.drift, light, ("background", *CLASS_NAMES))
+
+
+def _shifted(layer: Layer, disparity: float) -> Layer:
+    """The same layer as near as its disparity between the eyes, in pixels, says."""
+    assert isinstance(layer.motion, StageMotion)
+    return replace(layer, motion=replace(layer.motion, disparity=disparity))
 
 
 def _panel(rng: Generator, config: WorldConfig, camera: Camera, path: Wander, along: float, way: int) -> Layer:

@@ -293,6 +293,7 @@ def compose_street(config: WorldConfig, seed: int) -> Scene:
     beside = _furniture(rng, camera, travel, detail) + _traffic(rng, config, camera, travel, detail)
 
     def outside_in(layer: Layer) -> tuple[float, float]:
+        assert isinstance(layer.motion, PlaneMotion)
         x, _, z = layer.motion.origin
         return -round(abs(x - EYE_LANE), 3), -z
 

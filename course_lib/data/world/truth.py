@@ -124,6 +124,7 @@ class _Rows:
         u, v, _ = _apply(self.from_here[frame, layer], x, y, self.projective)
         if self.waves_here is not None:
             u, v = bend(u, v, self.waves_here[frame, layer].unbind(-1))
+            assert self.waves_there is not None  # both views show the same scenes
             u, v = unbend(u, v, self.waves_there[frame, layer].unbind(-1))
         x, y, _ = _apply(self.to_there[frame, layer], u, v, self.projective)
         return x, y
@@ -145,10 +146,11 @@ class _Rows:
         for i, level in enumerate(levels):
             value = _bilinear(level[:, 3], clip, u, v)
             if len(levels) > 1:
+                assert depth is not None  # only projective scenes have coarser levels
                 value = value * level_weight(depth[near], textures.sharp_at[clip, layer], i, len(levels))
             found = found + value
         total[near] = found
-        return total * (depth > NEAR) if self.projective else total
+        return total if depth is None else total * (depth > NEAR)
 
 
 def _apply(m: Tensor, x: Tensor, y: Tensor, projective: bool) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -81,14 +81,14 @@ def guided_filter(
     colour = (r, g, b)
     means = [mean(c) for c in colour]
     mask_mean = mean(mask)
-    shared = [mean(c * mask) - m * mask_mean for c, m in zip(colour, means)]  # covariance of each channel and the mask
+    cross = [mean(c * mask) - m * mask_mean for c, m in zip(colour, means)]  # covariance of each channel and the mask
     rr, gg, bb = (mean(c * c) - m * m + epsilon for c, m in zip(colour, means))
     rg, rb, gb = (mean(colour[i] * colour[j]) - means[i] * means[j] for i, j in ((0, 1), (0, 2), (1, 2)))
     # inverse of the symmetric 3 x 3 covariance of colour, by cofactors
     c00, c01, c02 = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
     c11, c12, c22 = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg
     scale = 1 / (rr * c00 + rg * c01 + rb * c02)
-    s0, s1, s2 = shared
+    s0, s1, s2 = cross
     slopes = (
         (c00 * s0 + c01 * s1 + c02 * s2) * scale,
         (c01 * s0 + c11 * s1 + c12 * s2) * scale,
