@@ -1,6 +1,7 @@
 """The synthetic video world: clips of moving, hiding, changing objects, with the exact truth about every pixel.
 
-`World(WorldConfig(...)).clip(seed)` is a pure function of the dials and the seed: the same bytes in every process.
+`World(WorldConfig(...)).clip(seed)` is a pure function of the dials and the seed: the same bytes in every process
+(of one build of torch; another rounds differently in the last digit).
 One world serves all lessons, so that methods can be compared; every difficulty is a dial. Built in lesson 00.
 """
 

@@ -104,7 +104,8 @@ def test_an_interrupted_run_goes_on(project, how):
     project.add("02", SLOW, name="slow")
     flag = project.root / "notebooks" / "slow"
     flag.touch()
-    code = CALL + f"sys.exit(run_course(Path({str(project.root)!r}), preset='smoke'))"
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # background jobs may ignore it
+    code = CALL + heed + f"sys.exit(run_course(Path({str(project.root)!r}), preset='smoke'))"
     running = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
     )
