@@ -53,7 +53,7 @@ player(
     every=course.pick(smoke=4, cpu=12, gpu=12),
     max_width=200,
     scale=2,
-    max_kilobytes=14,
+    max_kilobytes=11,
     alt="A large grey rabbit climbs out of a burrow and stretches its arms",
 )
 
@@ -82,7 +82,7 @@ player(
     fps=8,
     scale=3,
     every=4,
-    max_kilobytes=12,
+    max_kilobytes=9,
     alt="A synthetic clip beside the same clip with its objects coloured",
 )
 
@@ -530,7 +530,7 @@ player(
     fps=8,
     scale=3,
     every=course.pick(smoke=3, cpu=4, gpu=4),
-    max_kilobytes=16,
+    max_kilobytes=12,
     alt="An object passes behind a curtain; the mask carried by flow does not come back with it",
 )
 
