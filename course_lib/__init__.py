@@ -4,8 +4,9 @@ The few names a newcomer needs are here and load on first use; everything else i
 for example `from course_lib.data.synthetic import World`.
 """
 
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+
+from course_lib.lazy import lazy_names
 
 try:
     __version__ = version("seeing-through-time")
@@ -19,14 +20,4 @@ _HOME = {
     "evaluate": "course_lib.vos.evaluation",
 }
 
-__all__ = ["Clip", "__version__", "evaluate", "load_model", "segment_video"]
-
-
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'course_lib' has no attribute {name!r}; it offers {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME, here=["__version__"])

@@ -3,7 +3,7 @@
 Names load on first use: `from course_lib.claims import Claim, load_board, run_claims`.
 """
 
-from importlib import import_module
+from course_lib.lazy import lazy_names
 
 _HOME = {
     "Claim": "course_lib.claims.claim",
@@ -20,27 +20,4 @@ _HOME = {
     "board_text": "course_lib.claims.board",
 }
 
-__all__ = [
-    "Claim",
-    "Interval",
-    "Published",
-    "Source",
-    "all_claims",
-    "board_html",
-    "board_markdown",
-    "board_text",
-    "load_board",
-    "paired_bootstrap",
-    "run_claims",
-    "verdict",
-]
-
-
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'course_lib.claims' has no attribute {name!r}; it offers {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

@@ -4,7 +4,7 @@ What a lesson's cells need is here and loads on first use; the workshop itself i
 for example `from course_lib.lessons.build import build`.
 """
 
-from importlib import import_module
+from course_lib.lazy import lazy_names
 
 _HOME = {
     "check": "course_lib.lessons.checking",
@@ -12,14 +12,4 @@ _HOME = {
     "quiz": "course_lib.lessons.quizzes",
 }
 
-__all__ = ["check", "lesson", "quiz"]
-
-
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'course_lib.lessons' has no attribute {name!r}; it offers {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)

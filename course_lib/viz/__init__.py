@@ -3,11 +3,13 @@
 Overlays and players load at once; figures, which need matplotlib, on first use.
 """
 
-from importlib import import_module
-
-from course_lib.viz.overlay import overlay, overlay_errors
-from course_lib.viz.palette import object_colour, object_palette
-from course_lib.viz.player import Player, player
+from course_lib.lazy import lazy_names
+from course_lib.viz.overlay import overlay as overlay
+from course_lib.viz.overlay import overlay_errors as overlay_errors
+from course_lib.viz.palette import object_colour as object_colour
+from course_lib.viz.palette import object_palette as object_palette
+from course_lib.viz.player import Player as Player
+from course_lib.viz.player import player as player
 
 _HOME = {
     "course_style": "course_lib.viz.figure",
@@ -23,32 +25,6 @@ _HOME = {
     "save_gif": "course_lib.viz.gif",
 }
 
-__all__ = [
-    "Player",
-    "course_style",
-    "flow_to_color",
-    "flow_wheel",
-    "frame_strip",
-    "interval_bars",
-    "object_colour",
-    "object_palette",
-    "overlay",
-    "overlay_errors",
-    "player",
-    "plot_memory",
-    "plot_over_time",
-    "save_gif",
-    "show",
-    "show_picture",
-    "use_course_style",
-]
-
-
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'course_lib.viz' has no attribute {name!r}; it offers {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__, _HOME, here=["Player", "object_colour", "object_palette", "overlay", "overlay_errors", "player"]
+)

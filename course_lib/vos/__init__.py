@@ -3,7 +3,7 @@
 Names load on first use: `from course_lib.vos import segment, evaluate`.
 """
 
-from importlib import import_module
+from course_lib.lazy import lazy_names
 
 _HOME = {
     "OfflineSegmenter": "course_lib.vos.protocol",
@@ -22,14 +22,4 @@ _HOME = {
     "soft_aggregate": "course_lib.vos.aggregate",
 }
 
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'course_lib.vos' has no attribute {name!r}; it offers {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOME)
