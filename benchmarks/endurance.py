@@ -25,7 +25,7 @@ from course_lib.data.world.render import paint
 from course_lib.data.world.scene import Textures, look
 from course_lib.methods.space_time_memory import SMALL, SMALL_MEMORY, STCN, MemoryConfig, SpaceTimeSegmenter
 from course_lib.methods.space_time_memory.cells import MemoryCapError
-from course_lib.methods.space_time_memory.load import load_stcn_small
+from course_lib.methods.space_time_memory.load import SMALL_WEIGHTS, load_stcn_small
 from course_lib.metrics import evaluate_labels
 from course_lib.nn.device import resolve_device
 from course_lib.vos.aggregate import labels_from_probs
@@ -148,6 +148,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "endurance.json")
     args = parser.parse_args()
+    if not args.untrained and args.weights is None and not SMALL_WEIGHTS.is_file():
+        print(
+            "skipped: no trained weights ship yet; name some with --weights, or measure bytes and speed with --untrained"
+        )
+        return
     torch.set_num_threads(args.threads)
     device = resolve_device(args.device)
     bounded = replace(SMALL_MEMORY, policy=args.policy, capacity=args.capacity)
