@@ -149,9 +149,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "endurance.json")
     args = parser.parse_args()
     if not args.untrained and args.weights is None and not SMALL_WEIGHTS.is_file():
-        print(
-            "skipped: no trained weights ship yet; name some with --weights, or measure bytes and speed with --untrained"
-        )
+        print("skipped: no trained weights ship yet; name some with --weights, or take --untrained for bytes and speed")
         return
     torch.set_num_threads(args.threads)
     device = resolve_device(args.device)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from course_lib import cli
+from course_lib.commands import course, research
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,9 +24,10 @@ def parse(*words: str):
 
     patch = pytest.MonkeyPatch()
     with patch.context() as context:
-        for value in vars(cli).values():
-            if isinstance(value, type) and callable(value) and value.__module__ == cli.__name__:
-                context.setattr(value, "__call__", record)
+        for module in (course, research):
+            for value in vars(module).values():
+                if isinstance(value, type) and value.__module__ == module.__name__:
+                    context.setattr(value, "__call__", record)
         assert cli.main(list(words)) == 0
     return seen[0]
 
@@ -74,3 +76,9 @@ def test_bad_input_is_one_line(capsys):
 def test_console_script_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"course": "course_lib.cli:main"}
+
+
+def test_training_flags():
+    command = parse("train", "stcn-small-world", "--preset", "smoke", "--threads", "2", "--budget", "an hour")
+    assert (command.name, command.preset) == ("stcn-small-world", "smoke")
+    assert (command.threads, command.budget) == (2, "an hour")

@@ -13,7 +13,7 @@ FLOOR = {
     "data": 0, "metrics": 0, "nn": 0,
     "vos": 1, "training": 1, "viz": 1,
     "methods": 2,
-    "models": 3, "cli": 3, "lessons": 3, "claims": 3, "tasks": 3, "site": 3,
+    "commands": 3, "cli": 3, "lessons": 3, "claims": 3, "tasks": 3, "site": 3,
 }  # fmt: skip
 # What one method may take from another (everything else in methods/ stands alone).
 METHOD_MAY_IMPORT = {("box_supervision", "space_time_memory"), ("local_memory", "propagation")}

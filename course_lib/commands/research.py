@@ -1,0 +1,160 @@
+"""Commands for who uses the library: follow objects, score and train models, test claims."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, subcommand
+
+from course_lib.commands import Preset, project_root
+
+
+@dataclass
+class Track:
+    """Follow an object through any video and write the video with the object coloured."""
+
+    video: Positional[str] = "bigbuckbunny"
+    """A video file, a folder of pictures, or a clip that is here already: bigbuckbunny, carphone, bikes."""
+    box: tuple[int, int, int, int] | None = None
+    """The object in the start frame: x0 y0 x1 y1 in pixels of the video. The clips that are here have their own."""
+    mask: Path | None = None
+    """Or its mask: a palette, grey or black-and-white PNG of the first frame's size."""
+    box_is_mask: bool = False
+    """Take the whole rectangle instead of segmenting inside it."""
+    model: str = "flow"
+    weights: Path | None = None
+    """Checkpoint of the model; none takes the one that ships."""
+    out: Path = Path("overlay.mp4")
+    masks: Path | None = None
+    """Folder for one palette PNG per frame."""
+    start: int = 0
+    """Frame to begin with; box and mask belong to it."""
+    max_side: int | None = None
+    """Shrink the video so that its longer side has this many pixels."""
+    device: str = "auto"
+
+    def __call__(self) -> int:
+        from course_lib.vos.track import track
+
+        result = track(
+            self.video,
+            model=self.model,
+            box=self.box,
+            mask=self.mask,
+            box_is_mask=self.box_is_mask,
+            out=self.out,
+            masks=self.masks,
+            start=self.start,
+            max_side=self.max_side,
+            weights=self.weights,
+            device=self.device,
+        )
+        print(result)
+        return 0
+
+
+@dataclass
+class Eval:
+    """Score a model on a data set: J and F per object, as a table, JSON and CSV."""
+
+    model: str = "flow"
+    data: str = "synthetic:occlusion"
+    """synthetic:SCENARIO, davis:PATH or youtube_vos:PATH."""
+    n: int | None = None
+    """Score only this many clips."""
+    weights: Path | None = None
+    out: Path | None = None
+    """Folder of the report and, with --masks, the predictions; an interrupted run resumes there."""
+    masks: bool = False
+    """Write the predictions as DAVIS palette PNGs."""
+    seed: int = 0
+    device: str = "auto"
+
+    def __call__(self) -> int:
+        from course_lib.vos.datasets import open_dataset
+        from course_lib.vos.evaluation import evaluate
+        from course_lib.vos.models import load_model
+
+        dataset = open_dataset(self.data, n=self.n, seed=self.seed)
+        model = load_model(self.model, weights=self.weights, device=self.device)
+        print(evaluate(model, dataset, out=self.out, masks=self.masks, name=self.model))
+        return 0
+
+
+@dataclass
+class Train:
+    """Train one of the small networks that ship, as its card says; an interrupted run goes on where it stopped."""
+
+    name: Positional[Literal["stcn-small", "stcn-small-world"]]
+    """stcn-small also sees DAVIS-2016 (weights CC BY-NC 4.0); stcn-small-world sees the synthetic world alone (MIT)."""
+    preset: Preset = "cpu"
+    run: Path | None = None
+    """Folder of checkpoints, logs, weights and card [runs/train/NAME]."""
+    data_root: Path | None = None
+    """Folder of real data sets [environment variable COURSE_DATA]."""
+    device: str = "auto"
+    seed: int = 0
+    threads: int | None = None
+    """Torch threads."""
+    budget: str = ""
+    """What the run may cost, in words; written into the card before the first step."""
+    fresh: bool = False
+    """Start again instead of going on."""
+
+    def __call__(self) -> int:
+        import torch
+
+        from course_lib.methods.space_time_memory.experiment import train_small
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        folder = self.run if self.run is not None else project_root() / "runs" / "train" / self.name
+        trained = train_small(
+            self.preset,
+            folder,
+            data_root=self.data_root,
+            device=self.device,
+            seed=self.seed,
+            world_only=self.name == "stcn-small-world",
+            budget=self.budget,
+            fresh=self.fresh,
+        )
+        print(f"{trained.weights}\n{trained.card}")
+        return 0
+
+
+@dataclass
+class ClaimsRun:
+    """Measure claims and write docs/claims.json; what is measured already is kept."""
+
+    ids: Positional[tuple[str, ...]] = ()
+    preset: Preset = "cpu"
+    fresh: bool = False
+    """Measure again."""
+
+    def __call__(self) -> int:
+        from course_lib.claims import run_claims
+
+        run_claims(ids=self.ids or None, preset=self.preset, out=project_root() / "docs/claims.json", fresh=self.fresh)
+        return ClaimsShow()()
+
+
+@dataclass
+class ClaimsShow:
+    """Print the board of claims."""
+
+    def __call__(self) -> int:
+        from course_lib.claims import board_text, load_board
+
+        print(board_text(load_board(project_root() / "docs/claims.json")))
+        return 0
+
+
+@dataclass
+class Claims:
+    """The ledger of published claims, tested here."""
+
+    action: Annotated[ClaimsRun, subcommand("run")] | Annotated[ClaimsShow, subcommand("show")]
+
+    def __call__(self) -> int:
+        return self.action()
