@@ -4,6 +4,7 @@ The data sets' adapters return it from `stream(i)`, so that scoring a long seque
 reads the same files into a `Clip`. Unusual: every frame is held against the first one's size as it is read.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -153,3 +154,22 @@ class ClipFiles:
                 f"sequence {self.name!r}: {path} is {image.shape[-2]}x{image.shape[-1]} (height x width), "
                 f"but the first frame is {self.size[0]}x{self.size[1]}. All files of a sequence must agree in size"
             )
+
+
+class ClipSet(ABC):
+    """A map-style data set of clips in files: item i is the whole clip, `stream(i)` the same frame by frame."""
+
+    names: tuple[str, ...]
+
+    @abstractmethod
+    def stream(self, index: int) -> ClipFiles:
+        """Clip `index` as files, for reading frame by frame."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Clip:
+        return self.stream(index).load()
+
+    def __iter__(self) -> Iterator[Clip]:
+        return (self[i] for i in range(len(self)))

@@ -5,15 +5,15 @@ the two years read 255 in opposite ways: in 2016's black-and-white masks it is t
 means "ignore".
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from course_lib.data.clip import IGNORE, Clip
-from course_lib.data.clip_files import ClipFiles, image_files
+from course_lib.data.clip import IGNORE
+from course_lib.data.clip_files import ClipFiles, ClipSet, image_files
 from course_lib.data.palette_png import indices, open_image, read_labels
 from course_lib.errors import InputError, MissingDataError
 
@@ -41,7 +41,7 @@ def read_union(path: Path) -> UInt8[Tensor, "h w"]:
     return torch.where((labels != 0) & (labels != IGNORE), torch.ones_like(labels), labels)
 
 
-class DavisDataset:
+class DavisDataset(ClipSet):
     """Map-style data set of DAVIS clips: `dataset[i]` reads a `Clip`, `dataset.stream(i)` leaves it on disk.
 
     root        folder that holds JPEGImages and Annotations
@@ -95,15 +95,6 @@ class DavisDataset:
         self._decode: Callable[[Path], Tensor] = read_labels
         if self.year == 2016:
             self._decode = read_black_and_white if black_and_white else read_union
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Clip:
-        return self.stream(index).load()
-
-    def __iter__(self) -> Iterator[Clip]:
-        return (self[i] for i in range(len(self)))
 
     def stream(self, index: int) -> ClipFiles:
         """Sequence `index` as files, for reading frame by frame.

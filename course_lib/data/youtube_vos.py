@@ -6,12 +6,11 @@ categories are "unseen" is not written anywhere: they are those of the validatio
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_lib.data.clip import Clip
-from course_lib.data.clip_files import ClipFiles, image_files
+from course_lib.data.clip_files import ClipFiles, ClipSet, image_files
 from course_lib.errors import InputError, MissingDataError
 
 FPS = 6.0  # of the annotated frames
@@ -27,7 +26,7 @@ class VosObject:
     frames: tuple[str, ...]  # names of the frames in which it is to be segmented; it is given in the first of them
 
 
-class YouTubeVosDataset:
+class YouTubeVosDataset(ClipSet):
     """Map-style data set of YouTube-VOS clips: `dataset[i]` reads a `Clip`, `dataset.stream(i)` leaves it on disk.
 
     root        folder that holds train and valid
@@ -53,15 +52,6 @@ class YouTubeVosDataset:
         if unknown:
             raise InputError(f"videos {unknown[:5]} are not in {self.root / split / 'meta.json'}")
         self.names: tuple[str, ...] = names
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Clip:
-        return self.stream(index).load()
-
-    def __iter__(self) -> Iterator[Clip]:
-        return (self[i] for i in range(len(self)))
 
     def objects(self, index: int) -> tuple[VosObject, ...]:
         """Objects of video `index`, by id."""

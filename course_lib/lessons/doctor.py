@@ -173,8 +173,16 @@ def _data() -> Finding:
     return Finding("real data", "ok", ", ".join(names))
 
 
+def find_chromium() -> str | None:
+    """Path of an installed Chromium: the environment variable CHROMIUM, else what is on the search path."""
+    named = os.environ.get("CHROMIUM")
+    if named:
+        return named if Path(named).is_file() else None
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
 def _browser() -> Finding:
-    given = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    given = find_chromium()
     if given is None:
         fix = "optional, for the browser tests: install Chromium (Debian: apt install chromium)"
         return Finding("browser", "note", "no Chromium found: browser tests skip", fix)

@@ -446,20 +446,13 @@ print(f"without the uncovered pixels {j_per_frame(careful, easy)[-1]:.2f}")
 # in a few milliseconds. Colour is direction, strength is speed:
 
 # %%
-from course_lib.methods.propagation.flow import FlowEstimator, grey
+from course_lib.methods.propagation.flow import optical_flow
 from course_lib.viz import flow_to_color
 
-dis = FlowEstimator("dis", "medium")
-
-
-def flow_back(new: Tensor, old: Tensor) -> Tensor:
-    """Where each pixel of `new` was in `old`, both [3, H, W] uint8. Returns [2, H, W] pixels (x, y)."""
-    pictures = (grey(np.ascontiguousarray(frame.permute(1, 2, 0).numpy())) for frame in (new, old))
-    return torch.from_numpy(dis(*pictures)).permute(2, 0, 1)  # [H, W, 2] -> [2, H, W]
-
-
 pairs = zip(easy.frames[:-1], easy.frames[1:])
-estimated = torch.stack([flow_back(new, old) for old, new in pairs])  # [T-1, 2, H, W]
+estimated = torch.stack(
+    [optical_flow(new, old, preset="medium") for old, new in pairs]
+)  # [T-1, 2, H, W]
 endpoint_error = (estimated - easy.backward_flow).norm(dim=1).mean().item()
 
 pictures = {

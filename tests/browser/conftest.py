@@ -1,7 +1,6 @@
 """A real Chromium, driven without a network: whatever is not a file or this machine is refused and remembered."""
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,7 +9,8 @@ from urllib.parse import urlparse
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+from course_lib.lessons.doctor import BROWSERS, find_chromium
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -22,21 +22,13 @@ ARGUMENTS = [
 ]
 
 
-def find_chromium() -> str | None:
-    """Path of an installed Chromium: the environment variable CHROMIUM, else what is on the search path."""
-    named = os.environ.get("CHROMIUM")
-    if named:
-        return named if Path(named).is_file() else None
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
-
-
 @pytest.fixture(scope="session")
 def chromium():
     """A running Chromium; tests skip where playwright or a browser is missing."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra: browser)")
     path = find_chromium()
     if path is None:
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed, and CHROMIUM does not name one")
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed, and CHROMIUM does not name one")
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser

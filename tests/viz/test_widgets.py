@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from course_lib.data.synthetic import WorldConfig
 from course_lib.errors import InputError
 from course_lib.metrics import contour_accuracy, region_similarity
+from course_lib.metrics.reference import disk
 from course_lib.viz.widgets import DifficultyDials, MetricMicroscope
-from course_lib.viz.widgets.microscope import altered_mask, disk, thickest_place
+from course_lib.viz.widgets.microscope import altered_mask, thickest_place
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 

@@ -16,17 +16,12 @@ from torch import Tensor
 from course_lib.errors import InputError
 from course_lib.metrics import contour_accuracy, region_similarity
 from course_lib.metrics.contour import tolerance_pixels
+from course_lib.metrics.reference import disk
 from course_lib.viz.embed import asset, encode_labels, encode_picture, fragment
 from course_lib.viz.overlay import as_labels, as_picture, overlay
 from course_lib.viz.widgets.bundle import with_fallback
 
 _DISPLAY_WIDTH = 350  # pixels on the page
-
-
-def disk(radius: int) -> Bool[np.ndarray, "n n"]:
-    """Pixels with x² + y² <= radius², as a structuring element [2 radius + 1, 2 radius + 1]."""
-    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
-    return x**2 + y**2 <= radius**2
 
 
 def thickest_place(truth: Bool[np.ndarray, "h w"]) -> tuple[int, int]:
