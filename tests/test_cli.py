@@ -82,3 +82,4 @@ def test_training_flags():
     command = parse("train", "stcn-small-world", "--preset", "smoke", "--threads", "2", "--budget", "an hour")
     assert (command.name, command.preset) == ("stcn-small-world", "smoke")
     assert (command.threads, command.budget) == (2, "an hour")
+    assert (command.length, parse("train", "stcn-small", "--length", "0.5").length) == (1.0, 0.5)

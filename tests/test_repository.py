@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from course_lib.training.cards import load_card
+from course_lib.training.export import SHIPPED_BYTES
+
 ROOT = Path(__file__).parent.parent
 TEXT = {".py", ".md", ".toml", ".yml", ".yaml", ".txt", ".json", ".js", ".css", ".html", ".cff", ".ipynb"}
 
@@ -23,6 +26,20 @@ def tracked() -> list[Path]:
 def test_no_large_files():
     large = [path.name for path in tracked() if path.stat().st_size > 8 * 2**20]
     assert not large, f"files over 8 MB: {large}"
+
+
+def test_weights_are_small_and_their_licence_is_in_the_readme():
+    """Each checkpoint in the package has a card beside it; the README names it in the same line as its licence."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in tracked():
+        if path.suffix != ".safetensors" or path.parent != ROOT / "course_lib" / "weights":
+            continue
+        assert path.stat().st_size <= SHIPPED_BYTES, f"{path.name} is too large to ship"
+        card = load_card(path)
+        named = [line for line in readme.splitlines() if f"`{path.name}`" in line]
+        assert named and all(card.licence in line for line in named), f"{path.name} is {card.licence}: say so"
+        for source in card.data:
+            assert source.licence.split(";")[0] in readme, f"{path.name} learnt from {source.name} ({source.licence})"
 
 
 def test_no_absolute_local_paths():

@@ -88,6 +88,8 @@ class Train:
     name: Positional[Literal["stcn-small", "stcn-small-world"]]
     """stcn-small also sees DAVIS-2016 (weights CC BY-NC 4.0); stcn-small-world sees the synthetic world alone (MIT)."""
     preset: Preset = "cpu"
+    length: float = 1.0
+    """Share of the preset's steps: 0.5 trains half as long."""
     run: Path | None = None
     """Folder of checkpoints, logs, weights and card [runs/train/NAME]."""
     data_root: Path | None = None
@@ -105,6 +107,7 @@ class Train:
         import torch
 
         from course_lib.methods.space_time_memory.experiment import train_small
+        from course_lib.training.parallel import is_main_process
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
@@ -116,10 +119,12 @@ class Train:
             device=self.device,
             seed=self.seed,
             world_only=self.name == "stcn-small-world",
+            length=self.length,
             budget=self.budget,
             fresh=self.fresh,
         )
-        print(f"{trained.weights}\n{trained.card}")
+        if is_main_process():
+            print(f"{trained.weights}\n{trained.card}")
         return 0
 
 

@@ -33,7 +33,7 @@ class Clips(Protocol):
 
 
 class JoinedClips:
-    """Several data sets as one, each repeated: `JoinedClips((youtube, 1), (davis, 5))`."""
+    """Several data sets as one, each repeated: `JoinedClips((LongEnough(youtube, 3), 1), (davis, 5))`."""
 
     def __init__(self, *parts: tuple[Clips, int]) -> None:
         if not parts or any(repeats < 1 or not len(clips) for clips, repeats in parts):
@@ -59,6 +59,41 @@ class JoinedClips:
                 return clips, index % len(clips)
             index -= len(clips) * repeats
         raise AssertionError("unreachable")
+
+
+class LongEnough:
+    """The clips of a data set that have at least `frames` annotated frames, as many as a sample needs.
+
+    YouTube-VOS has shorter ones, which `ClipSamples` would refuse in the middle of a run. `left_out` holds their names.
+    Clips that the data set can leave on disk are not decoded here. Raises `InputError` if none is long enough.
+    """
+
+    def __init__(self, clips: Clips, frames: int) -> None:
+        left_out, numbers = [], []
+        for index in range(len(clips)):
+            clip = open_clip(clips, index)
+            if len(annotated_frames(clip)) >= frames:
+                numbers.append(index)
+            else:
+                left_out.append(clip.name)
+        if not numbers:
+            raise InputError(f"none of {len(clips)} clips has {frames} annotated frames, which a sample needs")
+        self.clips, self._numbers = clips, tuple(numbers)
+        self.left_out: tuple[str, ...] = tuple(left_out)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: int) -> Clip:
+        return self.clips[self._number(index)]
+
+    def stream(self, index: int) -> Clip | ClipFiles:
+        return open_clip(self.clips, self._number(index))
+
+    def _number(self, index: int) -> int:
+        if not 0 <= index < len(self):
+            raise IndexError(f"clip {index} of {len(self)}")
+        return self._numbers[index]
 
 
 def open_clip(clips: Clips, index: int) -> Clip | ClipFiles:
@@ -199,8 +234,8 @@ def draw_times(
     needed = n if max_gap else 1
     if len(candidates) < needed:
         raise InputError(
-            f"clip {name!r} has {len(candidates)} annotated frames and a sample needs {needed}; leave it out, or take "
-            "stills from it (max_gap 0)"
+            f"clip {name!r} has {len(candidates)} annotated frames and a sample needs {needed}; leave it out "
+            "(`LongEnough`), or take stills from it (max_gap 0)"
         )
     widest = min(max_gap, (len(candidates) - 1) // max(1, n - 1))
     gaps = rng.integers(1, widest, n - 1, endpoint=True) if widest else np.zeros(n - 1, int)

@@ -4,16 +4,18 @@ Unusual: the loss computation as a whole is the module that DistributedDataParal
 method of the bare network, as often as it likes, and gradients still meet.
 """
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from course_lib.errors import InputError
 from course_lib.nn.device import resolve_device
@@ -21,6 +23,28 @@ from course_lib.training.config import FitConfig, Task
 
 COLUMNS = ("phase", "step", "lr", "gradient_norm", "seconds")  # of metrics.jsonl, beside the losses
 _PATIENCE = timedelta(hours=6)  # how long processes wait for the one that evaluates
+
+Result = TypeVar("Result")
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes and prints: the first of `torchrun`'s, or the only one there is."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank() == 0
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def from_main(work: Callable[[], Result]) -> Result:
+    """What `work()` returns on the main process, on every process; the others do not call it, they wait.
+
+    For what follows a `fit`, such as final scores and files: all processes must call this, and what `work` returns is
+    sent to them, so it must pickle. With a single process this is `work()`.
+    """
+    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
+        return work()
+    answer: list[Result | None] = [work() if distributed.get_rank() == 0 else None]
+    distributed.broadcast_object_list(answer, src=0)
+    return answer[0]  # type: ignore[return-value]
 
 
 class Objective(nn.Module):

@@ -24,11 +24,22 @@ class ModelEntry:
 
 
 _PROPAGATION = "course_lib.methods.propagation.mask_flow"
+_SPACE_TIME = "course_lib.methods.space_time_memory.load"
 
 MODELS = (
     ModelEntry("flow", f"{_PROPAGATION}:load_flow", "masks carried by optical flow, re-anchored; no training"),
     ModelEntry("flow-plain", f"{_PROPAGATION}:load_plain_flow", "masks carried by optical flow alone"),
-    ModelEntry("stcn", "course_lib.methods.space_time_memory.load:load_stcn", "space-time memory, published size"),
+    ModelEntry("stcn", f"{_SPACE_TIME}:load_stcn", "space-time memory, published size; needs --weights"),
+    ModelEntry(
+        "stcn-small",
+        f"{_SPACE_TIME}:load_stcn_small",
+        "its small sibling for CPUs, trained on DAVIS too; weights CC BY-NC 4.0, no commercial use",
+    ),
+    ModelEntry(
+        "stcn-small-world",
+        f"{_SPACE_TIME}:load_stcn_small_world",
+        "the same, trained on the synthetic world alone; weights MIT",
+    ),
     ModelEntry("copy", f"{_PROPAGATION}:load_copy", "the first mask, never moved"),
 )
 
@@ -46,7 +57,7 @@ def load_model(name: str, weights: str | Path | None = None, device: str = "auto
         names = [e.name for e in MODELS]
         near = get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
         meant = f"; did you mean {near[0]!r}?" if near else ""
-        listed = "\n".join(f"  {e.name:<12} {e.description}" for e in MODELS)
+        listed = "\n".join(f"  {e.name:<16} {e.description}" for e in MODELS)
         raise InputError(f"unknown model {name!r}{meant}\nmodels are\n{listed}")
     if weights is not None:
         weights = Path(weights).expanduser()

@@ -10,6 +10,7 @@ from course_lib.methods.space_time_memory import SMALL, STCN
 from course_lib.methods.space_time_memory.reallocation import ReallocationSegmenter, support_cells
 from course_lib.methods.space_time_memory.regularisers import AffinityDropout, Reallocation, drop, reallocate
 from course_lib.nn.attention_read import affinity, negative_distance
+from course_lib.vos.aggregate import soft_aggregate
 from course_lib.vos.protocol import OfflineSegmenter
 
 SCORES = torch.tensor([-0.5, -8.0, -20.0, -30.0]).view(1, 4, 1)  # one query, four cells, the first is right
@@ -114,6 +115,67 @@ def test_cells_outside_an_object_are_closed_to_it_and_take_no_rank():
     torch.testing.assert_close(both[:, 1], reallocate(scores, "post_softmax"))
 
 
+def test_open_reallocation_by_hand():
+    """Cells 1, 3 and 4 are the object's. Sums -3, -12, -6, so ranks 1, 3, 2 and factors 1/2, 3/2, 1; cell 2 stays."""
+    scores = torch.tensor([[-1.0, -2.0], [-0.5, -0.5], [-5.0, -7.0], [-2.0, -4.0]])[None]
+    support = torch.tensor([[[1, 0, 1, 1]]], dtype=torch.bool)
+    factor = torch.tensor([1 / 2, 1, 3 / 2, 1])[None, None, :, None]
+    after = affinity(scores)[:, None] * factor
+    weights = Reallocation("post_softmax", "open")(scores, support)
+    torch.testing.assert_close(weights, after / after.sum(dim=2, keepdim=True))
+    torch.testing.assert_close(reallocate(scores, "literal_mean1", support, "open"), scores[:, None] * factor)
+    printed = torch.tensor([1 / 6, 1, 3 / 6, 2 / 6])[None, None, :, None]
+    torch.testing.assert_close(reallocate(scores, "literal", support, "open"), scores[:, None] * printed)
+
+
+@pytest.mark.parametrize("mode", ["literal", "literal_mean1", "post_softmax"])
+def test_open_reallocation_leaves_the_background_as_it_was(mode):
+    """The ratio of two background weights is that of plain attention; an object without a cell changes nothing."""
+    torch.manual_seed(3)
+    scores, support = -3 * torch.rand(2, 9, 5), torch.rand(2, 2, 9) < 0.5
+    support[0, 0] = False
+    weights = Reallocation(mode, "open")(scores, support)
+    assert weights.shape == (2, 2, 9, 5)
+    torch.testing.assert_close(weights.sum(dim=2), torch.ones(2, 2, 5))
+    torch.testing.assert_close(weights[0, 0], affinity(scores)[0])
+    for b, k in ((0, 1), (1, 0), (1, 1)):
+        outside = ~support[b, k]
+        inside = reallocate(scores[b : b + 1, support[b, k]], mode)[0]
+        torch.testing.assert_close(
+            weights[b, k][outside] / weights[b, k][outside].sum(dim=0), affinity(scores[b : b + 1, outside])[0]
+        )
+        torch.testing.assert_close(weights[b, k][~outside] / weights[b, k][~outside].sum(dim=0), affinity(inside))
+        assert not torch.allclose(weights[b, k], affinity(scores)[b])
+
+
+@pytest.mark.parametrize("mode", ["literal", "literal_mean1", "post_softmax"])
+def test_a_background_that_is_empty_or_ranked_is_none(mode):
+    """Support everywhere is no support, open or closed; a ranked background asks for none."""
+    torch.manual_seed(4)
+    scores, everywhere = -3 * torch.rand(2, 9, 5), torch.ones(2, 3, 9, dtype=torch.bool)
+    whole = Reallocation(mode)(scores)
+    for background in ("open", "closed"):
+        one_each = Reallocation(mode, background)(scores, everywhere)
+        torch.testing.assert_close(one_each, whole[:, None].expand(-1, 3, -1, -1))
+    torch.testing.assert_close(Reallocation(mode, "ranked")(scores, torch.rand(2, 3, 9) < 0.3), whole)
+
+
+def test_what_a_background_query_reads():
+    """Three cells of the background match it, two of the object do not. Closed, it reads the object all the same."""
+    scores = torch.tensor([-0.1, -0.2, -0.3, -9.0, -10.0]).view(1, 5, 1)
+    support = torch.tensor([[[0, 0, 0, 1, 1]]], dtype=torch.bool)
+    on_object = {
+        background: float(Reallocation("post_softmax", background)(scores, support).flatten()[3:].sum())
+        for background in ("closed", "open", "ranked")
+    }
+    assert on_object["closed"] == pytest.approx(1)
+    assert on_object["open"] < on_object["ranked"] < 1e-3
+    assert float(Reallocation("literal", "open")(scores, support)[0, 0, 3:].sum()) < 0.1  # -9 / 3 and -10 * 2 / 3
+    many = torch.cat([scores[:, :3], torch.full((1, 40, 1), -9.0)], dim=1)  # an object of 40 cells: all scores near 0
+    lifted = Reallocation("literal", "open")(many, torch.arange(43)[None, None] >= 3)
+    assert float(lifted[0, 0, 3:].sum()) > 0.9
+
+
 def test_support_is_wherever_an_object_has_a_pixel():
     masks = torch.zeros(1, 1, 32, 48)
     masks[0, 0, 20, 40] = 1
@@ -145,6 +207,30 @@ def test_a_clip_segmented_with_reallocation():
     assert torch.equal(answer[0], labels) and set(answer.unique().tolist()) <= {0, 3, 7}
 
 
+@pytest.mark.parametrize("background", ["closed", "open", "ranked"])
+def test_background_reaches_the_read_of_a_clip(background, monkeypatch):
+    """The segmenter reads as `reallocate` says, and as a network that is given the same regulariser."""
+    torch.manual_seed(0)
+    net = STCN(SMALL)
+    segmenter = ReallocationSegmenter(net, mem_every=1, top_k=None, background=background)
+    assert segmenter.device == torch.device("cpu")
+    labels = torch.zeros(32, 48, dtype=torch.uint8)
+    labels[4:20, 4:20], labels[20:30, 30:44] = 1, 2
+    frames = torch.rand(2, 3, 32, 48)
+    masks = torch.stack([labels == 1, labels == 2])[None].float()
+    given = soft_aggregate(masks[0])[None, 1:]
+    with torch.no_grad():
+        first, second = net.encode_key(frames[:1]), net.encode_key(frames[1:])
+        value = net.encode_value(frames[:1], first, given).flatten(3)
+        readout = net.read(
+            first.key.flatten(2), value, second.key, None, Reallocation(background=background), support_cells(masks)
+        )
+    seen = []
+    monkeypatch.setattr(net, "decode", lambda readout, features: seen.append(readout) or torch.zeros(1, 2, 32, 48))
+    segmenter.segment(frames, labels)
+    torch.testing.assert_close(seen[0], readout, atol=1e-5, rtol=1e-4)
+
+
 def test_errors():
     with pytest.raises(
         InputError, match=r"mask_inf, post_softmax_renorm, literal_zero and a rate in \[0, 1\), got 'zero'"
@@ -154,3 +240,5 @@ def test_errors():
         AffinityDropout(rate=1.0)
     with pytest.raises(InputError, match="reallocation mode must be one of literal, literal_mean1, post_softmax"):
         Reallocation("mean")
+    with pytest.raises(InputError, match="background must be one of closed, open, ranked; got 'shut'"):
+        Reallocation(background="shut")

@@ -1,6 +1,8 @@
 """Training the small space-time memory network: what it learns from, what it must not see, and what comes out."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -278,6 +280,56 @@ def test_card_of_weights_trained_on_davis_says_non_commercial(tmp_path, davis):
     assert made.card.licence == "CC BY-NC 4.0" and "DAVIS" in [source.name for source in made.card.data]
 
 
+def test_card_compares_and_says_what_chose_the_checkpoint(tmp_path, no_real_data):
+    """J&F of two methods without training beside the network's; half the length is in the command that repeats it."""
+    two = replace(SMOKE, stages=(replace(STAGE, steps=4),))
+    made = train_small(two, tmp_path / "own", device="cpu", world_only=True, length=0.5, progress=False)
+    assert made.stages[-1].steps == 2 and "see plan.json" in made.card.command
+    name = "held-out world (1 clips)"
+    measured = {f"{measure}, {name}" for measure in ("J&F", "J", "F", "J&F of 'flow'", "J&F of 'copy'")}
+    assert set(made.card.metrics) == measured | {f"frames per second, {name}", "step of the checkpoint"}
+    assert all(0 <= made.card.metrics[key] <= 100 for key in measured)
+    assert made.card.notes.startswith(f"The best of 1 evaluations of the last stage by J&F on: {name}")
+    assert "optimistic" in made.card.notes
+    named = train_small("smoke", tmp_path / "named", device="cpu", world_only=True, length=0.34, progress=False)
+    assert named.stages[-1].steps == 1
+    assert named.card.command == "course train stcn-small-world --preset smoke --length 0.34 --seed 0"
+    named.weights.unlink()  # a finished run writes its weights and card again, and trains no step
+    again = train_small("smoke", tmp_path / "named", device="cpu", world_only=True, length=0.34, progress=False)
+    assert again.card.weights_sha256 == named.card.weights_sha256 and again.card.minutes == named.card.minutes
+    with pytest.raises(InputError, match="other settings"):
+        train_small("smoke", tmp_path / "named", device="cpu", world_only=True, progress=False)
+
+
+TWO_PROCESSES = """
+import os, sys, torch
+torch.set_num_threads(1)
+from dataclasses import replace
+from course_lib.methods.space_time_memory import experiment
+from course_lib.methods.space_time_memory.train_config import TrainingConfig
+
+config = TrainingConfig.preset("smoke")
+stage = replace(config.stages[0], steps=2)
+config = replace(config, stages=(stage, replace(stage, name="again")))
+scored, score = [], experiment.score_methods
+experiment.score_methods = lambda *inputs: scored.append(1) or score(*inputs)
+made = experiment.train_small(config, sys.argv[1], device="cpu", world_only=True, progress=False)
+text = f"{os.environ['RANK']} {len(scored)} {made.card.weights_sha256} {made.weights.is_file()}"
+open(f"{sys.argv[1]}/rank{os.environ['RANK']}.txt", "w").write(text)
+"""
+
+
+def test_of_two_processes_one_scores_and_writes(tmp_path, no_real_data):
+    program = tmp_path / "two.py"
+    program.write_text(TWO_PROCESSES)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*launcher, program, tmp_path / "run"], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ranks = [(tmp_path / "run" / f"rank{rank}.txt").read_text().split() for rank in (0, 1)]
+    checksum = load_card(tmp_path / "run" / "stcn-small-world.safetensors").weights_sha256
+    assert ranks == [["0", "1", checksum, "True"], ["1", "0", checksum, "True"]]
+
+
 def test_davis_is_asked_for_where_it_is_missing(tmp_path, no_real_data):
     with pytest.raises(MissingDataError, match="world_only=True"):
         train_small("smoke", tmp_path, device="cpu", progress=False)
@@ -290,6 +342,20 @@ def test_published_schedule():
     for stage in (static, video):
         assert [share * stage.steps for share in stage.mining] == pytest.approx([20_000, 70_000])
     assert video.schedule.factor(124_999, video.steps) == 1 and video.schedule.factor(125_000, video.steps) == 0.1
+
+
+def test_shortening_multiplies_steps_and_nothing_else():
+    for preset in ("smoke", "cpu", "gpu"):
+        config = TrainingConfig.preset(preset)
+        assert config.shortened(1.0) == config
+        half = config.shortened(0.5)
+        assert [s.steps for s in half.stages] == [max(1, round(s.steps / 2)) for s in config.stages]
+        assert replace(half, stages=config.stages) == config
+        assert [replace(s, steps=1) for s in half.stages] == [replace(s, steps=1) for s in config.stages]
+        assert all(stage.steps == 1 for stage in config.shortened(1e-9).stages)
+    for length in (0, -0.5, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="share of the preset's steps"):
+            SMOKE.shortened(length)
 
 
 def test_settings_that_make_no_sense_are_refused():

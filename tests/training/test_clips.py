@@ -1,5 +1,6 @@
 """Samples from clips: in order of time, with objects that are there, the same wherever and whenever they are drawn."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from course_lib.data.clip import Clip
 from course_lib.data.davis import DavisDataset
 from course_lib.data.synthetic import World, scenario
+from course_lib.data.youtube_vos import YouTubeVosDataset
 from course_lib.errors import InputError
 from course_lib.training.augment import Augment
-from course_lib.training.clips import ClipConfig, ClipSamples, JoinedClips, draw_times, renumbered
+from course_lib.training.clips import ClipConfig, ClipSamples, JoinedClips, LongEnough, draw_times, renumbered
 from course_lib.training.paste import paste, window_around
 from course_lib.training.samples import sample_rng
 
@@ -202,11 +204,49 @@ def test_joined_data_sets(clips):
         JoinedClips((clips, 0))
 
 
+def test_clips_with_too_few_annotated_frames_are_left_out(tmp_path):
+    """YouTube-VOS layout, annotations of 2, 3 and 4 frames; the pictures are none, so nothing can have been decoded."""
+    videos = {}
+    for name, annotated in (("four", 4), ("three", 3), ("two", 2)):
+        for kind, count in (("JPEGImages", 5), ("Annotations", annotated)):
+            folder = tmp_path / "train" / kind / name
+            folder.mkdir(parents=True)
+            for t in range(count):
+                (folder / f"{t:05d}{'.jpg' if kind == 'JPEGImages' else '.png'}").write_bytes(b"not to be read")
+        videos[name] = {"objects": {"1": {"category": "ape", "frames": ["00000", "00001"]}}}
+    (tmp_path / "train" / "meta.json").write_text(json.dumps({"videos": videos}))
+    dataset = YouTubeVosDataset(tmp_path)
+    usable = LongEnough(dataset, 3)
+    assert (usable.left_out, len(usable)) == (("two",), 2)
+    assert [usable.stream(i).name for i in range(2)] == ["four", "three"]
+    with pytest.raises(IndexError):
+        usable.stream(2)
+    with pytest.raises(InputError, match="none of 3 clips has 5 annotated frames"):
+        LongEnough(dataset, 5)
+
+
+def test_what_is_long_enough_can_be_sampled(clips):
+    """With a clip of two frames among them, samples of three fail sooner or later; without it they never do."""
+    short = Clip(clips[0].frames[:2], clips[0].labels[:2], "short")
+    mixed = [*clips, short]
+    config = replace(CONFIG, paste=0.0)
+    with pytest.raises(InputError, match=r"'short' has 2 annotated frames .*`LongEnough`"):
+        for index in range(len(mixed)):
+            ClipSamples(mixed, config)(index, sample_rng(0, index), 2)
+    usable = LongEnough(mixed, 3)
+    assert usable.left_out == ("short",) and [usable[i] for i in range(len(usable))] == clips
+    joined = JoinedClips((usable, 2))
+    for index in range(len(joined)):
+        assert ClipSamples(joined, config)(index, sample_rng(0, index), 2)["frames"].shape[0] == 3
+
+
 def test_unusable_data_are_an_error(clips):
     empty = [Clip(c.frames, torch.zeros_like(c.labels)) for c in clips]
     with pytest.raises(InputError, match="no object of at least 8 pixels was found in 50 draws from 5 clips at 40x48"):
         ClipSamples(empty, CONFIG)(0, sample_rng(0, 0), 2)
-    with pytest.raises(InputError, match="has 1 annotated frames and a sample needs 3; leave it out, or take stills"):
+    with pytest.raises(
+        InputError, match=r"has 1 annotated frames and a sample needs 3; leave it out \(`LongEnough`\), or"
+    ):
         ClipSamples([Clip(clips[0].frames, clips[0].labels, annotated=(2,))], CONFIG)(0, sample_rng(0, 0), 2)
     with pytest.raises(InputError, match="has no labels"):
         ClipSamples([Clip(clips[0].frames)], CONFIG)(0, sample_rng(0, 0), 2)

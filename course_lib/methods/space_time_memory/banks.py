@@ -1,7 +1,7 @@
 """Memory banks: written with the keys and values of a frame, read with the keys of the next.
 
 `make_bank(MemoryConfig(...))` gives one. All share storage and reading, and differ in which cells make room; the grid
-cell, not the frame, is what comes and goes. Source: Cheng et al. (NeurIPS 2021); Pourganjalikhan (2021), section 4.
+cell, not the frame, is what comes and goes. Source: Cheng et al. (NeurIPS 2021); Pourganjalikhan (2021), section 3.3.
 Unusual: sizes are known without asking the device, so a read or write never waits for a GPU (`MergingBank` says where
 it does).
 """

@@ -1,8 +1,8 @@
 """What a space-time memory network is made of, and how its memory is kept. Defaults are the published STCN.
 
 Sources: Cheng, Tai, Tang, "Rethinking Space-Time Networks with Improved Memory Coverage" (NeurIPS 2021); policies from
-Pourganjalikhan (2021), sections 4 and 5. Unusual: network and memory are configured apart, because every memory policy
-runs on the same weights without retraining.
+Pourganjalikhan (2021), sections 3.3 and 4.1. Unusual: network and memory are configured apart, because every memory
+policy runs on the same weights without retraining.
 """
 
 from dataclasses import dataclass

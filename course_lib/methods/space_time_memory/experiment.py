@@ -17,6 +17,7 @@ from torch import nn
 from course_lib.data.atomic import atomic_path
 from course_lib.errors import InputError, MissingDataError
 from course_lib.methods.space_time_memory.config import SMALL, SMALL_MEMORY
+from course_lib.methods.space_time_memory.leaderboard import EVERYTHING, score_methods
 from course_lib.methods.space_time_memory.network import STCN
 from course_lib.methods.space_time_memory.session import SpaceTimeSegmenter
 from course_lib.methods.space_time_memory.train_config import Stage, TrainingConfig
@@ -30,10 +31,13 @@ from course_lib.methods.space_time_memory.train_data import (
 from course_lib.methods.space_time_memory.train_task import SpaceTimeTask
 from course_lib.nn.device import resolve_device
 from course_lib.training import FitConfig, FitResult, fit, load_best
-from course_lib.training.cards import Card, TrainedOn, save_card
+from course_lib.training.cards import Card, TrainedOn, load_card, save_card
 from course_lib.training.export import export_weights
+from course_lib.training.parallel import from_main, is_main_process
 from course_lib.training.run_directory import describe_machine, now, plain
 from course_lib.vos.evaluation import evaluate
+from course_lib.vos.models import load_model
+from course_lib.vos.protocol import VideoSegmenter
 from course_lib.vos.report import Report
 
 WORLD = TrainedOn(
@@ -47,6 +51,8 @@ IMAGENET = TrainedOn(
 DAVIS = TrainedOn(
     "DAVIS", "CC BY-NC 4.0", "F. Perazzi et al., A Benchmark Dataset and Evaluation Methodology, CVPR 2016"
 )
+
+COMPARED = ("flow", "copy")  # methods without training that the card's scores stand beside
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ def train_small(
     seed: int = 0,
     *,
     world_only: bool = False,
+    length: float = 1.0,
     budget: str = "",
     fresh: bool = False,
     progress: bool = True,
@@ -77,14 +84,18 @@ def train_small(
     preset      smoke, cpu or gpu, or a `TrainingConfig`
     data_root   folder with DAVIS in it; None takes what COURSE_DATA names
     world_only  use the synthetic world alone, also to choose the checkpoint; the name is then stcn-small-world
+    length      share of the preset's steps, above 0
     budget      time and machine set aside, in words, for the card; by default the number of steps. That of the first
                 call counts
     fresh       forget an earlier run of this directory
 
+    Called again on a finished run, it scores and writes its card anew. Under `torchrun` the main process alone scores
+    and writes; all return the same.
+
     Raises `MissingDataError` if real data are wanted and not there, `InputError` if the directory holds a run with
     other settings, `WriteError` if the disk is full. Built in lesson 13.
     """
-    config = TrainingConfig.preset(preset) if isinstance(preset, str) else preset
+    config = (TrainingConfig.preset(preset) if isinstance(preset, str) else preset).shortened(length)
     folder, place = Path(run_directory).expanduser(), resolve_device(device)
     davis = davis_folder(data_root)
     if davis is None and not world_only:
@@ -111,12 +122,33 @@ def train_small(
                 progress=progress,
             )
         )  # fmt: skip
-    if results[-1].best is not None:
+    last = results[-1]
+    if last.best is not None:
         load_best(net, folder / config.stages[-1].name)
-    metrics = _final_scores(net.eval(), config, davis, world_only, seed, results[-1])
-    weights = export_weights(net, folder / f"{name}.safetensors")
-    card = _card(name, plan, results, metrics, world_only, preset)
-    save_card(card, weights)
+    net.eval()
+
+    def finish() -> tuple[Path, Card]:
+        chooser = data.selection.name if last.best is not None else ""
+        weights = export_weights(net, folder / f"{name}.safetensors")
+        card = Card(
+            name=name,
+            description="Space-time memory network for CPUs (EfficientNet-Lite0 keys), trained on the synthetic world"
+            + ("" if world_only else " and DAVIS"),
+            command=_command(name, preset, length, seed),
+            seed=seed,
+            data=(WORLD, IMAGENET) if world_only else (WORLD, IMAGENET, DAVIS),
+            licence="MIT" if world_only else "CC BY-NC 4.0",
+            budget=f"{plan['budget']} (planned {plan['begun']})",
+            minutes=sum(result.minutes for result in results),
+            machine=plan["machine"],
+            metrics=_final_scores(net, config, davis, seed, last),
+            date=now()[:10],
+            notes=_notes(last, chooser),
+        )
+        save_card(card, weights)
+        return weights, load_card(weights)
+
+    weights, card = from_main(finish)
     return Trained(net, weights, card, tuple(results))
 
 
@@ -159,23 +191,44 @@ def score_clips(net: STCN, clips: SelectionClips) -> Report:
 
 
 def _final_scores(
-    net: STCN, config: TrainingConfig, davis: Path | None, world_only: bool, seed: int, last: FitResult
+    net: STCN, config: TrainingConfig, davis: Path | None, seed: int, last: FitResult
 ) -> dict[str, float]:
-    """Scores of the chosen weights, by what they are scores on; J and F as percentages."""
+    """Scores of the chosen weights by what they are scores on, beside methods without training; in percent."""
     sets = [held_out_world(config, seed, config.final_frames)]
     if davis is not None:
         sets.append(kept_out(davis, config.final_frames))
+    methods: dict[str, VideoSegmenter] = {"network": SpaceTimeSegmenter(net, SMALL_MEMORY)}
+    methods |= {name: load_model(name) for name in COMPARED}
     metrics: dict[str, float] = {}
     for clips in sets:
-        report = score_clips(net, clips)
-        measures = {"J&F": report.JF, "J": report.J, "F": report.F}
-        metrics |= {f"{measure}, {clips.name}": round(100 * value, 1) for measure, value in measures.items()}
-    # The last set has the larger frames.
-    metrics[f"frames per second, {sets[-1].name}"] = round(report.fps, 1)
+        network, *others = [row for row in score_methods(methods, clips) if row.sequence == EVERYTHING]
+        metrics |= {f"J&F, {clips.name}": network.JF, f"J, {clips.name}": network.J, f"F, {clips.name}": network.F}
+        metrics |= {f"J&F of {row.model!r}, {clips.name}": row.JF for row in others}
+        metrics[f"frames per second, {clips.name}"] = network.fps
     if last.best is not None:
-        chooser = sets[0] if world_only else sets[-1]
-        metrics[f"step chosen by J&F, {chooser.name}"] = float(last.best.step)
+        metrics["step of the checkpoint"] = float(last.best.step)
     return metrics
+
+
+def _notes(last: FitResult, chooser: str) -> str:
+    """What chose the checkpoint, and what that means for its scores; `chooser` is empty if nothing could."""
+    looks = sum(row["phase"] == "eval" for row in last.rows)
+    speed = f"Frames per second with {torch.get_num_threads()} Torch threads, on a machine that may have been busy."
+    if last.best is None:
+        return f"None of {looks} evaluations gave a score, so these are the weights of the last step. {speed}"
+    return (
+        f"The best of {looks} evaluations of the last stage by J&F on: {chooser}. No step was trained on these clips, "
+        "but scores on them are selection scores, hence optimistic. The settings of 'flow' were chosen "
+        f"with half of the DAVIS sequences in view, too. {speed}"
+    )
+
+
+def _command(name: str, preset: str | TrainingConfig, length: float, seed: int) -> str:
+    """The command line that makes these weights again."""
+    if not isinstance(preset, str):
+        return f"course train {name} --preset (settings of its own, see plan.json) --seed {seed}"
+    shorter = "" if length == 1 else f" --length {length}"
+    return f"course train {name} --preset {preset}{shorter} --seed {seed}"
 
 
 def _size_of(config: TrainingConfig) -> str:
@@ -195,34 +248,7 @@ def _planned(folder: Path, settings: dict, budget: str, device: torch.device, fr
             )
         return plan
     plan = {"settings": settings, "budget": budget, "machine": describe_machine(device), "begun": now()}
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+    if is_main_process():
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
     return plan
-
-
-def _card(
-    name: str,
-    plan: dict,
-    results: list[FitResult],
-    metrics: dict[str, float],
-    world_only: bool,
-    preset: str | TrainingConfig,
-) -> Card:
-    chosen = preset if isinstance(preset, str) else "(settings of its own, see plan.json)"
-    seed = plan["settings"]["seed"]
-    data = "the synthetic world" if world_only else "the synthetic world and DAVIS"
-    return Card(
-        name=name,
-        description=f"Space-time memory network for CPUs (EfficientNet-Lite0 keys), trained on {data}",
-        command=f"course train {name} --preset {chosen} --seed {seed}",
-        seed=seed,
-        data=(WORLD, IMAGENET) if world_only else (WORLD, IMAGENET, DAVIS),
-        licence="MIT" if world_only else "CC BY-NC 4.0",
-        budget=f"{plan['budget']} (planned {plan['begun']})",
-        minutes=sum(result.minutes for result in results),
-        machine=plan["machine"],
-        metrics=metrics,
-        date=now()[:10],
-        notes=f"{'Held-out synthetic clips' if world_only else 'The kept-out DAVIS sequences'} chose the checkpoint, "
-        "so the score on them is optimistic.",
-    )

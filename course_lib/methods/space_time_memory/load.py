@@ -13,7 +13,9 @@ from course_lib.methods.space_time_memory.network import STCN
 from course_lib.methods.space_time_memory.session import SpaceTimeSegmenter
 from course_lib.nn.weights import load_exactly, read_state_dict
 
-SMALL_WEIGHTS = Path(__file__).parents[2] / "weights" / "stcn-small.safetensors"
+_SHIPPED = Path(__file__).parents[2] / "weights"
+SMALL_WEIGHTS = _SHIPPED / "stcn-small.safetensors"  # CC BY-NC 4.0
+SMALL_WORLD_WEIGHTS = _SHIPPED / "stcn-small-world.safetensors"  # MIT
 
 
 def load_stcn(weights: Path | None, device: torch.device) -> SpaceTimeSegmenter:
@@ -38,8 +40,28 @@ def load_stcn(weights: Path | None, device: torch.device) -> SpaceTimeSegmenter:
 def load_stcn_small(
     weights: Path | None, device: torch.device, memory: MemoryConfig = SMALL_MEMORY
 ) -> SpaceTimeSegmenter:
-    """The small sibling with an adaptive memory of four frames; `weights` None takes those of the course."""
-    path = SMALL_WEIGHTS if weights is None else weights
+    """The small sibling with an adaptive memory of four frames; `weights` None takes those of the course.
+
+    These have seen DAVIS, whose licence is CC BY-NC 4.0, and carry it: no commercial use. Raises `MissingDataError`
+    where they are not there, `InputError` for a file that is damaged or does not fit.
+    """
+    return _small("stcn-small", SMALL_WEIGHTS if weights is None else weights, device, memory)
+
+
+def load_stcn_small_world(
+    weights: Path | None, device: torch.device, memory: MemoryConfig = SMALL_MEMORY
+) -> SpaceTimeSegmenter:
+    """The same network, trained on the synthetic world alone, so that its weights are MIT. Raises as its sibling."""
+    return _small("stcn-small-world", SMALL_WORLD_WEIGHTS if weights is None else weights, device, memory)
+
+
+def _small(name: str, path: Path, device: torch.device, memory: MemoryConfig) -> SpaceTimeSegmenter:
+    if not path.is_file():
+        raise MissingDataError(
+            f"the weights of {name!r} are not here: there is no {path}. Take a checkout or a release that has them, "
+            f"or train them with `course train {name}` and name the file that it writes, for example "
+            f"--weights runs/train/{name}/{name}.safetensors"
+        )
     net = STCN(SMALL)
     load_exactly(net, read_state_dict(path), path)
     # Depthwise convolutions over channels that lie together: an eighth faster on a CPU.

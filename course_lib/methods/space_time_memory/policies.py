@@ -1,7 +1,7 @@
 """What a stored cell is worth: the whole difference between one bounded memory and another.
 
 When a frame is written and there is no room, the cells worth least go, of equals the older. A policy is one function
-from the stored cells and the current frame to a number per cell. Source: Pourganjalikhan (2021), sections 4.3 to 4.5.
+from the stored cells and the current frame to a number per cell. Source: Pourganjalikhan (2021), sections 3.3.4, 3.5.6.
 Unusual: the controls that the thesis lacks, since a gain of LFU counts only over eviction at random.
 """
 

@@ -1,8 +1,8 @@
 """Videos segmented with support-feature reallocation, to see what it does to a network at test time.
 
-Source: Pourganjalikhan (2021), section 4.2, evaluated as there: a memory that grows every k frames. Every cell
+Source: Pourganjalikhan (2021), section 4.1, evaluated as there: a memory that grows every k frames. Every cell
 remembers in which objects' masks it lies. Unusual: ranks depend on all queries of a frame together, so this read is
-dense, with one affinity per object, and it needs the memory banks for nothing.
+dense, mostly with one affinity per object, and it needs the memory banks for nothing.
 """
 
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from course_lib.methods.space_time_memory.regularisers import ReallocationMode, reallocate
+from course_lib.methods.space_time_memory.regularisers import Background, Reallocation, ReallocationMode, reallocate
 from course_lib.methods.space_time_memory.session import STRIDE, one_mask_each, pad_frame
 from course_lib.nn.attention_read import affinity, dense_read, negative_distance
 from course_lib.vos.aggregate import labels_from_probs, soft_aggregate
@@ -24,15 +24,29 @@ if TYPE_CHECKING:
 
 
 class ReallocationSegmenter:
-    """An `OfflineSegmenter`: all objects in the first frame, every `mem_every`-th frame kept."""
+    """An `OfflineSegmenter`: all objects in the first frame, every `mem_every`-th frame kept.
+
+    mode, background  what is done to the attention, see `Reallocation`
+    top_k             cells that answer one query cell, chosen after reallocation; None takes all
+    """
 
     def __init__(
-        self, net: "STCN", mode: ReallocationMode = "post_softmax", mem_every: int = 5, top_k: int | None = 20
+        self,
+        net: "STCN",
+        mode: ReallocationMode = "post_softmax",
+        mem_every: int = 5,
+        top_k: int | None = 20,
+        background: Background = "closed",
     ) -> None:
         self.net = net.eval()
-        self.mode = mode
+        self.reallocation = Reallocation(mode, background)
         self.mem_every = mem_every
         self.top_k = top_k
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.net.parameters()).device
 
     @torch.no_grad()
     def segment(self, frames: Float[Tensor, "t 3 h w"], labels: UInt8[Tensor, "h w"]) -> UInt8[Tensor, "t h w"]:
@@ -48,8 +62,10 @@ class ReallocationSegmenter:
             features = self.net.encode_key(frame[None])
             if t > 0:
                 scores = negative_distance(torch.cat(keys, dim=2), features.key.flatten(2))  # [1, N, Q]
-                weights = affinity(reallocate(scores, self.mode, torch.cat(supports, dim=2)), self.top_k)
-                readout = dense_read(weights, torch.cat(values, dim=3))  # [1, K, Cv, Q]
+                changed = reallocate(
+                    scores, self.reallocation.mode, torch.cat(supports, dim=2), self.reallocation.background
+                )
+                readout = dense_read(affinity(changed, self.top_k), torch.cat(values, dim=3))  # [1, K, Cv, Q]
                 readout = readout.unflatten(3, features.key.shape[2:])
                 probs = soft_aggregate(self.net.decode(readout, features)[0].sigmoid())
             answers.append(labels_from_probs(unpad(probs, pads), ids))

@@ -17,6 +17,7 @@ from course_lib.nn.attention_read import affinity
 
 DropoutMode = Literal["mask_inf", "post_softmax_renorm", "literal_zero"]
 ReallocationMode = Literal["literal", "literal_mean1", "post_softmax"]
+Background = Literal["closed", "open", "ranked"]
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,26 @@ class Reallocation:
     literal_mean1  factors scaled to mean 1: the most attended, with small factors on negative scores, win still more
     post_softmax   factor times weight, renormalised: the intention
 
-    For training and test alike. With `support`, an object's cells outside its mask are closed to it.
+    The thesis ranks the cells of each object apart and uses its mask to keep the background out. `background` says what
+    becomes of the cells outside an object's `support`:
+
+    closed  the object cannot read them, so that queries of the background, too, are answered by cells of the object
+    open    they keep their scores and take no rank; the object's factors have mean 1, but for `literal`. post_softmax
+            then takes weight from the object's most attended cells, to the profit of its others and of the background;
+            `literal` lifts all of the object's cells near 0, above the background, whatever the query
+    ranked  they are reallocated like the others: the equation for the whole memory, one affinity for all objects
+
+    For training and test alike. Without `support`, the whole memory is ranked.
     """
 
     mode: ReallocationMode = "post_softmax"
+    background: Background = "closed"
 
     def __post_init__(self) -> None:
+        if self.background not in get_args(Background):
+            raise InputError(
+                f"reallocation's background must be one of {', '.join(get_args(Background))}; got {self.background!r}"
+            )
         if self.mode not in get_args(ReallocationMode):
             raise InputError(
                 f"reallocation mode must be one of {', '.join(get_args(ReallocationMode))}; got {self.mode!r}"
@@ -83,30 +98,39 @@ class Reallocation:
     def __call__(
         self, scores: Float[Tensor, "b n q"], support: Bool[Tensor, "b k n"] | None = None
     ) -> Float[Tensor, "b k n q"] | Float[Tensor, "b n q"]:
-        return affinity(reallocate(scores, self.mode, support))
+        return affinity(reallocate(scores, self.mode, support, self.background))
 
 
 def reallocate(
-    scores: Float[Tensor, "b n q"], mode: ReallocationMode, support: Bool[Tensor, "b k n"] | None = None
+    scores: Float[Tensor, "b n q"],
+    mode: ReallocationMode,
+    support: Bool[Tensor, "b k n"] | None = None,
+    background: Background = "closed",
 ) -> Float[Tensor, "b k n q"] | Float[Tensor, "b n q"]:
     """Scores after reallocation. `scores` are negative distances (`negative_distance`), at most 0.
 
-    support: cells that belong to each object; the others become -infinity and take no rank. An object without any cell
-    keeps all of them. Returns [B, K, N, Q] with support, else [B, N, Q].
+    support     cells that belong to each object; None for the whole memory
+    background  what becomes of the others (see `Reallocation`). An object without any cell changes nothing if they
+                are open, and keeps all cells if they are closed
+
+    Returns [B, K, N, Q] with support, else, or if ranked, [B, N, Q].
     """
-    if support is not None:
+    if support is None or background == "ranked":
+        ranked = torch.ones(scores.shape[:-1], dtype=torch.bool, device=scores.device)  # [B, N]
+    else:
         scores = scores[:, None]  # [B, 1, N, Q]
-        allowed = support | ~support.any(dim=-1, keepdim=True)  # [B, K, N]
-    else:
-        allowed = torch.ones(scores.shape[:-1], dtype=torch.bool, device=scores.device)  # [B, N]
-    attention = scores.sum(dim=-1).expand(allowed.shape).masked_fill(~allowed, -torch.inf)
+        ranked = support  # [B, K, N]
+        if background == "closed":
+            ranked = ranked | ~ranked.any(dim=-1, keepdim=True)
+    attention = scores.sum(dim=-1).expand(ranked.shape).masked_fill(~ranked, -torch.inf)
     rank = attention.argsort(dim=-1, descending=True).argsort(dim=-1) + 1.0  # [B, (K,) N], 1 = most attended
-    rank = rank * allowed
-    factor = (rank / rank.sum(dim=-1, keepdim=True))[..., None]  # [B, (K,) N, 1]
-    if mode == "literal":
-        changed = scores * factor
-    elif mode == "literal_mean1":
-        changed = scores * factor * allowed.sum(dim=-1)[..., None, None]
-    else:
+    rank = rank * ranked
+    factor = rank / rank.sum(dim=-1, keepdim=True).clamp(min=1)
+    if mode != "literal":
+        factor = factor * ranked.sum(dim=-1, keepdim=True)  # mean 1 over what is ranked
+    factor = factor.masked_fill(~ranked, 1)[..., None]  # [B, (K,) N, 1]
+    if mode == "post_softmax":
         changed = scores + factor.log()  # w_i a_i / sum w a is the softmax of d + log w
-    return changed.masked_fill(~allowed[..., None], -torch.inf)
+    else:
+        changed = scores * factor
+    return changed if background == "open" else changed.masked_fill(~ranked[..., None], -torch.inf)

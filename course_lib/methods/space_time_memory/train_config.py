@@ -5,7 +5,8 @@ frame gap widens and narrows again. Unusual: what the publications count in step
 a schedule keeps its shape at any length.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from course_lib.errors import InputError
@@ -98,6 +99,16 @@ class TrainingConfig:
             raise InputError(f"unknown preset {name!r}; use one of {', '.join(PRESETS)}")
         return {"smoke": _smoke, "cpu": _cpu, "gpu": _gpu}[name]()
 
+    def shortened(self, length: float) -> "TrainingConfig":
+        """The same training in `length` times the steps of every stage, at least 1 each; above 1 it is longer.
+
+        Schedules are shares of a stage, so they keep their shape. Raises `InputError` unless 0 < length < infinity.
+        """
+        if not 0 < length < math.inf:
+            raise InputError(f"length is a share of the preset's steps, above 0, such as 0.5; got {length}")
+        stages = (replace(stage, steps=max(1, round(length * stage.steps))) for stage in self.stages)
+        return replace(self, stages=tuple(stages))
+
 
 def _smoke() -> TrainingConfig:
     video = Stage("video", 3, 2, 1e-3, LearningRate(), still_share=0.5, gaps=(1, 2))
@@ -109,8 +120,8 @@ def _smoke() -> TrainingConfig:
 
 def _cpu() -> TrainingConfig:
     falling = LearningRate("cosine", warmup=0.03, floor=0.02)
-    static = Stage("static", 2000, 4, 4e-4, falling, still_share=1.0, mining=(0.3, 0.8))
-    video = Stage("video", 5500, 4, 3e-4, falling, still_share=0.2)
+    static = Stage("static", 3000, 4, 4e-4, falling, still_share=1.0, mining=(0.3, 0.8))
+    video = Stage("video", 8500, 4, 3e-4, falling, still_share=0.2)
     return TrainingConfig((static, video), size=160, ema=0.995)
 
 
