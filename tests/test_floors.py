@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "course_lib"
 FLOOR = {
-    "errors": -1, "environment": -1, "mathjax": -1, "lazy": -1,
+    "errors": -1, "presets": -1, "environment": -1, "mathjax": -1, "lazy": -1,
     "data": 0, "metrics": 0, "nn": 0,
     "vos": 1, "training": 1, "viz": 1,
     "methods": 2,

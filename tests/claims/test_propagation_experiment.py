@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import course_lib.methods.propagation.experiment as experiment
+from course_lib.data.hidden_target import clear_frames
 from course_lib.data.synthetic import World, scenario
 from course_lib.errors import InputError
-from course_lib.methods.propagation.experiment import PropagationConfig, clear_frames, follow, hiding_clips, target_J
+from course_lib.methods.propagation.experiment import PropagationConfig, follow, hiding_clips, target_J
 from course_lib.vos.aggregate import one_hot
 
 

@@ -268,7 +268,7 @@ def test_harm_by_hand(monkeypatch):
 
 
 def test_missing_weights_and_unknown_names(tmp_path):
-    with pytest.raises(MissingDataError, match=r"nothing\.safetensors; make it with `course train stcn-small`"):
+    with pytest.raises(MissingDataError, match=r"nothing\.safetensors.*train them with `course train stcn-small`"):
         ablation.dropout_and_base(TINY, 0, tmp_path / "nothing.safetensors")
     with pytest.raises(InputError, match="base, dropout, reallocation, reallocation_open; got 'both'"):
         ablation.arm_scores(TINY, "both", 0)

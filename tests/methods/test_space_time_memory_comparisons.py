@@ -16,6 +16,7 @@ import course_lib.methods.space_time_memory.comparison_clips as clips_room
 import course_lib.methods.space_time_memory.comparison_speed as speed
 import course_lib.methods.space_time_memory.comparisons as comparisons
 from course_lib.data.clip import Clip
+from course_lib.data.hidden_target import clear_frames
 from course_lib.data.synthetic import World, scenario
 from course_lib.errors import InputError
 from course_lib.methods.space_time_memory import SMALL, STCN, SpaceTimeSegmenter
@@ -23,7 +24,6 @@ from course_lib.methods.space_time_memory.comparison_clips import (
     ComparisonConfig,
     DwellingWorld,
     changing_clips,
-    clear_after,
     clips_of,
     hidden_clips,
 )
@@ -67,7 +67,7 @@ def test_hidden_clips_hide_the_target_once_and_long_enough(frames_hidden, drift)
         pixels = (clip.labels == 1).sum(dim=(1, 2)).numpy()  # counted in the label maps, not taken from `visible`
         hidden = np.flatnonzero(pixels == 0)
         assert len(hidden) >= frames_hidden and hidden[-1] - hidden[0] == len(hidden) - 1
-        after = clear_after(clip, TINY.clear)
+        after = clear_frames(clip, TINY.clear)[1]
         assert len(after) >= 3 and after.min() > hidden.max()
         assert (pixels[after] >= 0.5 * TINY.clear * pixels.max()).all()
         assert set(clip.labels[0].unique().tolist()) == {0, 1, 2}  # both objects are given in frame 0
@@ -81,7 +81,7 @@ def test_the_look_changes_behind_the_panel_only_with_drift():
         moved = []
         for clip in hidden_clips(config, 0, drift=drift):
             means = [
-                clip.frames[t].float()[:, clip.labels[t] == 1].mean(dim=1) for t in (0, clear_after(clip, 0.5)[-1])
+                clip.frames[t].float()[:, clip.labels[t] == 1].mean(dim=1) for t in (0, clear_frames(clip, 0.5)[1][-1])
             ]
             moved.append(float((means[0] - means[1]).norm()))
         return np.mean(moved)
@@ -257,8 +257,8 @@ def test_bad_settings_say_what_is_wrong(monkeypatch):
         DwellingWorld(scenario("occlusion", deformation=0.2), 9)
     with pytest.raises(InputError, match="'hidden' or 'hidden_changed', got 'dark'"):
         clips_of(TINY, 0, "dark")
-    with pytest.raises(InputError, match="never wholly hidden; take the clips of `hidden_clips`"):
-        clear_after(World(scenario("easy", image_size=48, length=2, dense_truth=False)).clip(0), 0.5)
+    with pytest.raises(InputError, match="never wholly hidden; take clips of the scenario"):
+        clear_frames(World(scenario("easy", image_size=48, length=2, dense_truth=False)).clip(0), 0.5)
     monkeypatch.setattr(clips_room, "_all_in_view", lambda *_: False)
     with pytest.raises(
         InputError, match=r"only 0 of 16 clips hide the target for 6 frames and show 50%.*lower `clear`"

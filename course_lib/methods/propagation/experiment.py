@@ -7,21 +7,20 @@ frames; motion used against motion ignored. Unusual: nothing is trained, so a ra
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from course_lib.data.hidden_target import TARGET, clear_frames, first_usable
 from course_lib.data.synthetic import SyntheticClip, World, scenario
 from course_lib.errors import InputError
 from course_lib.metrics.sequence import evaluate_labels
+from course_lib.presets import of_preset
 from course_lib.vos.engine import segment
 from course_lib.vos.models import load_model
 from course_lib.vos.protocol import VideoSegmenter
-
-TARGET = 1  # the object that the scenario "occlusion" hides
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,7 @@ class PropagationConfig:
     def preset(cls, name: str) -> "PropagationConfig":
         """smoke: two clips; cpu: a laptop; gpu: larger frames and more clips. Raises `InputError` for another name."""
         sizes = {"smoke": cls(clips=2), "cpu": cls(), "gpu": cls(clips=40, image_size=256)}
-        if name not in sizes:
-            raise InputError(f"unknown preset {name!r}; use one of {', '.join(sizes)}")
-        return sizes[name]
+        return of_preset(name, sizes)
 
 
 def before_and_after_occlusion(preset: str, seed: int) -> tuple[Float[np.ndarray, "c"], Float[np.ndarray, "c"]]:
@@ -114,35 +111,16 @@ def clips_of(world: World, config: PropagationConfig, seed: int) -> Iterator[Syn
     return (dataset[i] for i in range(len(dataset)))
 
 
-def hiding_clips(config: PropagationConfig, seed: int) -> list[SyntheticClip]:
+def hiding_clips(config: PropagationConfig, seed: int) -> tuple[SyntheticClip, ...]:
     """Clips in which the target passes wholly behind a panel, and is clear in frames before and after.
 
     About one clip in a hundred has no clear frame on one side (the panel covers the target from the start); the next
     clip is taken instead. The choice looks at the truth only, never at a prediction.
     """
     world = World(scenario("occlusion", image_size=config.image_size, dense_truth=False))
+    wanted = f"show {config.clear:.0%} of the target before and after it is hidden"
     dataset = world.dataset(2 * config.clips + 8, seed)
-    usable = (clip for clip in (dataset[i] for i in range(len(dataset))) if _has_both_sides(clip, config.clear))
-    clips = list(islice(usable, config.clips))
-    if len(clips) < config.clips:
-        raise InputError(
-            f"only {len(clips)} of {len(dataset)} clips show {config.clear:.0%} of the target before and after it is "
-            f"hidden, {config.clips} are needed; lower `clear` or enlarge `image_size`"
-        )
-    return clips
-
-
-def clear_frames(clip: SyntheticClip, clear: float) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the frames before and after the target is hidden in which at least `clear` of it is visible.
-
-    Frame 0 is given, so it does not count. Raises `InputError` for a clip in which the target is never wholly hidden.
-    """
-    visible = clip.visible[:, TARGET - 1].cpu().numpy()
-    hidden = np.flatnonzero(visible == 0)
-    if not len(hidden):
-        raise InputError(f"{clip.name}: object {TARGET} is never wholly hidden; take clips of the scenario 'occlusion'")
-    shown = np.flatnonzero(visible >= clear)
-    return shown[(shown > 0) & (shown < hidden[0])], shown[shown > hidden[-1]]
+    return first_usable(dataset, config.clips, lambda clip: _has_both_sides(clip, config.clear), wanted)
 
 
 def _has_both_sides(clip: SyntheticClip, clear: float) -> bool:

@@ -17,10 +17,10 @@ from jaxtyping import Float
 
 from course_lib.data.clip import Clip
 from course_lib.data.synthetic import World, scenario
-from course_lib.errors import InputError, MissingDataError
+from course_lib.errors import InputError
 from course_lib.methods.space_time_memory.config import MemoryConfig
 from course_lib.methods.space_time_memory.experiment import parameter_groups
-from course_lib.methods.space_time_memory.load import SMALL_WEIGHTS, load_stcn_small
+from course_lib.methods.space_time_memory.load import load_stcn_small
 from course_lib.methods.space_time_memory.network import STCN, Regulariser
 from course_lib.methods.space_time_memory.reallocation import ReallocationSegmenter
 from course_lib.methods.space_time_memory.regularisers import (
@@ -34,6 +34,7 @@ from course_lib.methods.space_time_memory.train_config import Stage
 from course_lib.methods.space_time_memory.train_data import SelectionClips, render
 from course_lib.methods.space_time_memory.train_task import SpaceTimeTask
 from course_lib.nn.device import resolve_device
+from course_lib.presets import of_preset
 from course_lib.training import FitConfig, LearningRate, fit
 from course_lib.training.clips import ClipConfig, ClipSamples
 from course_lib.vos.evaluation import evaluate
@@ -98,9 +99,7 @@ class AblationConfig:
                 steps=6000, batch_size=16, size=256, train_clips=240, train_size=288, eval_clips=40, eval_size=288
             ),
         }  # fmt: skip
-        if name not in sizes:
-            raise InputError(f"unknown preset {name!r}; use one of {', '.join(sizes)}")
-        return sizes[name]
+        return of_preset(name, sizes)
 
 
 @dataclass(frozen=True)
@@ -196,13 +195,7 @@ def train_arm(config: AblationConfig, arm: Arm, seed: int, start: Path | None = 
 
     Raises `MissingDataError` without weights.
     """
-    path = SMALL_WEIGHTS if start is None else Path(start)
-    if not path.is_file():
-        raise MissingDataError(
-            f"the ablation begins from trained weights, and there is no file {path}; make it with `course train "
-            "stcn-small` (or `stcn-small-world`), or pass the path of another as `start`"
-        )
-    net = load_stcn_small(path, resolve_device(config.device)).net
+    net = load_stcn_small(start, resolve_device(config.device)).net
     fit(
         net, task(config, arm, seed), fit_config(config, seed), device=config.device,
         parameters=parameter_groups(net, trunk_lr=0.25), progress=False,

@@ -4,22 +4,21 @@ Both come from the synthetic world. Unusual: the world hides an object for three
 here time slows down while the object is behind the panel, so that it goes in and comes out as fast as ever.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
+from course_lib.data.hidden_target import clear_frames, first_usable, visible
 from course_lib.data.synthetic import SyntheticClip, SyntheticDataset, World, WorldConfig, scenario
 from course_lib.data.world.panel import FRAMES_HIDDEN
 from course_lib.data.world.scene import Motion, Scene
 from course_lib.errors import InputError
+from course_lib.presets import of_preset
 
-TARGET = 1  # the object that the world hides
 CHANGED = 0.5  # drift of a look that has changed: halfway to another texture; all the way, and it is another object
 LEAST_AFTER = 3  # clear frames after the hiding that a clip must have
 
@@ -74,9 +73,7 @@ class ComparisonConfig:
             "cpu": cls(),
             "gpu": cls(clips=12, clips_hidden=18, image_size=256, length=300, frames_hidden=60, top_k=5),
         }
-        if name not in sizes:
-            raise InputError(f"unknown preset {name!r}; use one of {', '.join(sizes)}")
-        return sizes[name]
+        return of_preset(name, sizes)
 
 
 class DwellingWorld(World):
@@ -149,7 +146,8 @@ def changing_clips(config: ComparisonConfig, seed: int) -> tuple[SyntheticClip, 
     def usable(clip: SyntheticClip) -> bool:
         return _all_in_view(clip, config.clear)
 
-    return _chosen(World(dials), config.clips, seed, usable, f"show {config.clear:.0%} of all objects in frame 0")
+    dataset = World(dials).dataset(4 * config.clips + 8, seed)
+    return first_usable(dataset, config.clips, usable, f"show {config.clear:.0%} of all objects in frame 0")
 
 
 def hidden_clips(
@@ -170,44 +168,13 @@ def hidden_clips(
     def usable(clip: SyntheticClip) -> bool:
         hidden = np.flatnonzero(visible(clip) == 0)
         once = len(hidden) >= frames_hidden and np.ptp(hidden) + 1 == len(hidden)
-        return once and len(clear_after(clip, config.clear)) >= LEAST_AFTER and _all_in_view(clip, config.clear)
+        return once and len(clear_frames(clip, config.clear)[1]) >= LEAST_AFTER and _all_in_view(clip, config.clear)
 
     wanted = f"hide the target for {frames_hidden} frames and show {config.clear:.0%} of all objects in frame 0"
-    return _chosen(DwellingWorld(dials, frames_hidden), config.clips_hidden, seed, usable, wanted)
-
-
-def clear_after(clip: SyntheticClip, clear: float) -> Int[np.ndarray, "n"]:
-    """Frames after the target was last hidden in which at least the share `clear` of it is visible.
-
-    Raises `InputError` for a clip in which the target is never wholly hidden.
-    """
-    shown = visible(clip)
-    hidden = np.flatnonzero(shown == 0)
-    if not len(hidden):
-        raise InputError(f"{clip.name}: object {TARGET} is never wholly hidden; take the clips of `hidden_clips`")
-    frames = np.flatnonzero(shown >= clear)
-    return frames[frames > hidden[-1]]
-
-
-def visible(clip: SyntheticClip) -> Float[np.ndarray, "t"]:
-    """Share of the target that is seen in each frame."""
-    return clip.visible[:, TARGET - 1].cpu().numpy()
+    dataset = DwellingWorld(dials, frames_hidden).dataset(4 * config.clips_hidden + 8, seed)
+    return first_usable(dataset, config.clips_hidden, usable, wanted)
 
 
 def _all_in_view(clip: SyntheticClip, clear: float) -> bool:
     """Then all objects are given in frame 0, and no memory grows because one joins later."""
     return bool((clip.visible[0] >= clear).all())
-
-
-def _chosen(
-    world: World, count: int, seed: int, usable: Callable[[SyntheticClip], bool], wanted: str
-) -> tuple[SyntheticClip, ...]:
-    """The first `count` clips of a random seed that are usable."""
-    dataset = world.dataset(4 * count + 8, seed)
-    clips = tuple(islice(filter(usable, (dataset[i] for i in range(len(dataset)))), count))
-    if len(clips) < count:
-        raise InputError(
-            f"only {len(clips)} of {len(dataset)} clips {wanted}, {count} are needed; lower `clear` or enlarge "
-            "`image_size`"
-        )
-    return clips

@@ -15,13 +15,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from course_lib.data.hidden_target import TARGET, clear_frames
 from course_lib.data.synthetic import SyntheticClip
 from course_lib.errors import InputError
 from course_lib.methods.space_time_memory.comparison_clips import (
-    TARGET,
     ComparisonConfig,
     Kind,
-    clear_after,
     clips_of,
 )
 from course_lib.methods.space_time_memory.config import SMALL_MEMORY, MemoryConfig, Policy
@@ -106,8 +105,10 @@ def run_policy(config: ComparisonConfig, seed: int, kind: Kind, memory: MemoryCo
     Raises `MissingDataError` without weights. Built in lesson 13.
     """
     segmenter = small_segmenter(config, memory, resolve_device("auto"))
-    after = [None if kind == "changing" else clear_after(clip, config.clear) for clip in clips_of(config, seed, kind)]
-    return tuple(map(_follow, [segmenter] * len(after), clips_of(config, seed, kind), after))
+    return tuple(
+        _follow(segmenter, clip, None if kind == "changing" else clear_frames(clip, config.clear)[1])
+        for clip in clips_of(config, seed, kind)
+    )
 
 
 def _follow(segmenter: SpaceTimeSegmenter, clip: SyntheticClip, after: np.ndarray | None) -> PolicyRun:

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from course_lib.errors import InputError
+from course_lib.presets import of_preset
 from course_lib.training.schedules import LearningRate
-
-PRESETS = ("smoke", "cpu", "gpu")
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,7 @@ class TrainingConfig:
 
         Raises `InputError` for another name.
         """
-        if name not in PRESETS:
-            raise InputError(f"unknown preset {name!r}; use one of {', '.join(PRESETS)}")
-        return {"smoke": _smoke, "cpu": _cpu, "gpu": _gpu}[name]()
+        return of_preset(name, {"smoke": _smoke, "cpu": _cpu, "gpu": _gpu})()
 
     def shortened(self, length: float) -> "TrainingConfig":
         """The same training in `length` times the steps of every stage, at least 1 each; above 1 it is longer.
