@@ -1,8 +1,9 @@
 """Clean images of ten classes to build cluttered scenes from, split into training and test images that share nothing.
 
 By default handwritten digits of scikit-learn (Alpaydin and Kaynak, 1998) and digits of the DejaVu fonts in matplotlib,
-so nothing need be downloaded; MNIST or Fashion-MNIST where they are there. Unusual: the split goes by writer and by
-typeface (upright and slanted of one weight together), not by image, or a test digit could be a training digit bent.
+or garments drawn on the spot, so nothing need be downloaded; MNIST or Fashion-MNIST where they are there. Unusual: the
+split goes by writer and by typeface (upright and slanted of one weight together), not by image, or a test digit could
+be a training digit bent; garments are split by cut and by cloth.
 """
 
 import math
@@ -16,11 +17,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from course_lib.data.garments import garments
 from course_lib.data.idx import read_idx
 from course_lib.data.roots import require_root
 from course_lib.errors import InputError
 
-Source = Literal["builtin", "mnist", "fashion_mnist"]
+Source = Literal["builtin", "garments", "mnist", "fashion_mnist"]
 Split = Literal["train", "test"]
 
 HANDWRITTEN_TRAIN = 1300  # of 1,797; samples of one writer stand together, so the cut parts writers
@@ -54,7 +56,8 @@ class BaseImages:
 def base_images(source: Source, split: Split, sprite: int | None = None, root: str | Path | None = None) -> BaseImages:
     """Clean images of a source and split.
 
-    sprite  side in pixels; None takes 16 for the built-in digits and 28 for the others
+    source  "builtin" digits and drawn "garments" are always there; "mnist" and "fashion_mnist" where downloaded
+    sprite  side in pixels; None takes 16 for the built-in digits and the garments, 28 for the others
     root    folder of real data sets, else COURSE_DATA; needed for "mnist" and "fashion_mnist"
 
     Raises `InputError` for an unknown source or split, `MissingDataError` for a data set that is not there.
@@ -67,8 +70,12 @@ def base_images(source: Source, split: Split, sprite: int | None = None, root: s
         side = sprite or 16
         parts = (handwritten(split, side), printed(split, side))
         return BaseImages(torch.cat([p.images for p in parts]), torch.cat([p.labels for p in parts]))
+    if source == "garments":
+        drawn, kinds = garments(split)
+        images = _to_bytes(_resize(torch.tensor(drawn).float() / 255, sprite or 16))
+        return BaseImages(images, torch.tensor(kinds))
     if source not in ("mnist", "fashion_mnist"):
-        raise InputError(f"source must be 'builtin', 'mnist' or 'fashion_mnist', got {source!r}")
+        raise InputError(f"source must be 'builtin', 'garments', 'mnist' or 'fashion_mnist', got {source!r}")
     folder = require_root(source, root) / "raw"
     stem = "train" if split == "train" else "t10k"
     images, labels = read_idx(folder / f"{stem}-images-idx3-ubyte"), read_idx(folder / f"{stem}-labels-idx1-ubyte")

@@ -33,7 +33,7 @@ class ClutterConfig:
     canvas: int = 40
     n_clutter: int = 8  # fragments; the thesis does not say how many
     clutter_size: int = 5  # side of a fragment
-    sprite: int | None = None  # side of the object; None: 16 for built-in digits, 28 for the others
+    sprite: int | None = None  # side of the object; None: 16 for built-in digits and garments, else 28
     border: int = 0  # least distance of the object from the edge
     source: Source = "builtin"
     root: str | Path | None = None  # folder of real data sets, else COURSE_DATA
