@@ -20,7 +20,7 @@ from course_lib.data.download import DownloadConfig, download, list_datasets
 from course_lib.data.remote import remote_dataset
 from course_lib.errors import CourseError, InputError
 
-Name = Literal["davis2017", "davis2016", "youtube_vos", "mnist", "fashion_mnist", "voc2012"]
+Name = Literal["davis2017", "davis2016", "youtube_vos", "mnist", "fashion_mnist", "voc2007", "voc2012"]
 
 
 @dataclass

@@ -201,6 +201,29 @@ They are checked, unpacked to {folder}, and the archives are left where they are
         "https://github.com/zalandoresearch/fashion-mnist",
     ),
     RemoteDataset(
+        "voc2007",
+        "PASCAL VOC 2007, train and val",
+        "VOCdevkit/VOC2007",
+        (
+            RemoteFile(
+                "VOCtrainval_06-Nov-2007.tar",
+                (
+                    "https://thor.robots.ox.ac.uk/pascal/VOC/voc2007/VOCtrainval_06-Nov-2007.tar",
+                    "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/VOCtrainval_06-Nov-2007.tar",
+                ),
+                460_032_000,
+                sha256="7d8cd951101b0957ddfd7a530bdc8a94f06121cfc1e511bb5937e973020c7508",
+                hash_from=_TFDS,
+                unpack=Unpack(
+                    "VOCdevkit/VOC2007", ("JPEGImages", "Annotations", "ImageSets/Main/train.txt"), 470_000_000
+                ),
+            ),
+        ),
+        "images from Flickr, under its terms of use; annotations free for research",
+        "M. Everingham et al., The PASCAL Visual Object Classes Challenge 2007",
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/",
+    ),
+    RemoteDataset(
         "voc2012",
         "PASCAL VOC 2012, train and val",
         "VOCdevkit/VOC2012",

@@ -46,7 +46,13 @@ SOURCES = (
     ),
     DataSource("mnist", ("MNIST",), ("raw",), _download("mnist")),
     DataSource("fashion_mnist", ("FashionMNIST", "fashion_mnist"), ("raw",), _download("fashion_mnist")),
-    DataSource("voc2012", ("VOC2012", "VOCdevkit/VOC2012", "voc2012"), ("SegmentationClass",), _download("voc2012")),
+    DataSource("voc2007", ("VOC2007", "VOCdevkit/VOC2007", "voc2007"), ("ImageSets/Main",), _download("voc2007")),
+    DataSource(
+        "voc2012",
+        ("VOC2012", "VOCdevkit/VOC2012", "voc2012"),
+        ("SegmentationClass", "ImageSets/Main"),
+        _download("voc2012"),
+    ),
     DataSource(
         "camvid",
         ("CamVid-360p", "CamVid"),

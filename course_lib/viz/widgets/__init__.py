@@ -1,8 +1,23 @@
 """Widgets to break things with, each with a copy of itself for pages that have no kernel."""
 
 from course_lib.viz.widgets.affinity import AffinityExplorer
+from course_lib.viz.widgets.bandit import BanditExplorer
 from course_lib.viz.widgets.dials import DifficultyDials
+from course_lib.viz.widgets.episode import EpisodePlayer
+from course_lib.viz.widgets.episode_record import EpisodeRecord, PageClassifier
 from course_lib.viz.widgets.memory import MemoryExplorer, MemoryRun
 from course_lib.viz.widgets.microscope import MetricMicroscope
+from course_lib.viz.widgets.schedules import ScheduleEditor
 
-__all__ = ["AffinityExplorer", "DifficultyDials", "MemoryExplorer", "MemoryRun", "MetricMicroscope"]
+__all__ = [
+    "AffinityExplorer",
+    "BanditExplorer",
+    "DifficultyDials",
+    "EpisodePlayer",
+    "EpisodeRecord",
+    "MemoryExplorer",
+    "MemoryRun",
+    "MetricMicroscope",
+    "PageClassifier",
+    "ScheduleEditor",
+]
