@@ -103,6 +103,12 @@ def test_unwritten_answers_are_not_wrong():
     verdict = examine(simple(), half_written)
     assert verdict.status == "not attempted" and verdict.cause == "still to write: part 2 of 2, large numbers"
 
+    def asks_too_much(x):  # as PyTorch does for `1 - flags`
+        raise NotImplementedError("Subtraction, the `-` operator, with a bool tensor is not supported.")
+
+    verdict = examine(simple(), asks_too_much)
+    assert verdict.status == "wrong" and "bool tensor is not supported" in verdict.text()
+
 
 class Nasty:
     """Cannot be printed, compared, or counted."""
