@@ -45,9 +45,7 @@ class KeyEncoder(nn.Module):
         wide = self.trunk.channels[16]
         self.key = nn.Conv2d(wide, config.key_channels, 3, padding=1)
         self.skip = nn.Conv2d(wide, config.skip_channels, 3, padding=1)
-        # ResNet's features are rectified and about 1 in size, EfficientNet-Lite's are not and about 6: with keys eight
-        # times smaller the softmax over the memory begins soft, not as the choice of one cell, and every key learns.
-        nn.init.orthogonal_(self.key.weight, gain=1.0 if config.key_trunk == "resnet50" else 1 / 8)
+        nn.init.orthogonal_(self.key.weight, gain=config.key_gain)
         self.key.bias = nn.Parameter(torch.zeros(config.key_channels))
 
     def forward(self, frames: Float[Tensor, "b 3 h w"]) -> FrameFeatures:

@@ -8,7 +8,7 @@ directory before the first step, and the card quotes that file, so a budget cann
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from torch import nn
 
 from course_lib.data.atomic import atomic_path
 from course_lib.errors import InputError, MissingDataError
-from course_lib.methods.space_time_memory.config import SMALL, SMALL_MEMORY
+from course_lib.methods.space_time_memory.config import SMALL, SMALL_MEMORY, SOFT_START
 from course_lib.methods.space_time_memory.leaderboard import EVERYTHING, score_methods
 from course_lib.methods.space_time_memory.network import STCN
 from course_lib.methods.space_time_memory.session import SpaceTimeSegmenter
@@ -104,13 +104,14 @@ def train_small(
             "synthetic world with world_only=True"
         )
     name = "stcn-small-world" if world_only else "stcn-small"
-    settings = {"name": name, "seed": seed, "config": plain(config)}
+    architecture = replace(SMALL, key_gain=SOFT_START) if world_only else SMALL  # the start that each was chosen with
+    settings = {"name": name, "seed": seed, "config": plain(config), "network": plain(architecture)}
     plan = _planned(folder, settings, budget or _size_of(config), place, fresh)
 
     data = training_data(config, None if world_only else davis, seed)
     torch_state = torch.random.get_rng_state()
     torch.manual_seed(seed)
-    net = STCN(SMALL, imagenet=True).to(memory_format=torch.channels_last)  # a seventh faster on a CPU
+    net = STCN(architecture, imagenet=True).to(memory_format=torch.channels_last)  # a seventh faster on a CPU
     torch.random.set_rng_state(torch_state)
     results = []
     for stage in config.stages:
