@@ -98,7 +98,7 @@ REGULARISERS = (
             Published("on DAVIS 2017", 3.9, "points"),
         ),
         note="Reallocation with the background closed is left out, by a choice made after a trial: at this training "
-        "length the closing costs ten times as much as the rest, with one object too, and would drown it. Counting it "
+        "length the closing costs far more than the rest, with one object too, and would drown it. Counting it "
         "would favour the claim.",
     ),
 )

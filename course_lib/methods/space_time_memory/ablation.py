@@ -143,7 +143,7 @@ def multi_and_single(preset: str | AblationConfig, seed: int, start: Path | None
     """What regularisers change, [C] each, on clips with several objects and on clips with one.
 
     The change of a clip is the mean J&F of two regularised networks, dropout and reallocation_open, minus that of the
-    base; clips are not paired. Closed reallocation is left out: at this training length it loses ten times what open
+    base; clips are not paired. Closed reallocation is left out: at this training length it loses far more than open
     reallocation loses, with one object too, so the mean would tell of the closing and hide what the others do.
     """
     base = arm_scores(preset, "base", seed, start)
