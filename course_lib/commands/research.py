@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, subcommand
 
 from course_lib.commands import Preset, project_root
+
+if TYPE_CHECKING:
+    from course_lib.training.cards import Card
 
 
 @dataclass
@@ -85,8 +88,19 @@ class Eval:
 class Train:
     """Train one of the small networks that ship, as its card says; an interrupted run goes on where it stopped."""
 
-    name: Positional[Literal["stcn-small", "stcn-small-world"]]
-    """stcn-small also sees DAVIS-2016 (weights CC BY-NC 4.0); stcn-small-world sees the synthetic world alone (MIT)."""
+    name: Positional[
+        Literal[
+            "stcn-small",
+            "stcn-small-world",
+            "sstn-digits",
+            "sstn-mnist",
+            "sstn-fashion-mnist",
+            "sstn-garments",
+            "dq-sstn",
+        ]
+    ]
+    """stcn-small also sees DAVIS-2016 (weights CC BY-NC 4.0), stcn-small-world the synthetic world alone (MIT); sstn-…
+    and dq-sstn are the agents of lessons 01 to 03."""
     preset: Preset = "cpu"
     length: float = 1.0
     """Share of the preset's steps: 0.5 trains half as long."""
@@ -106,26 +120,41 @@ class Train:
     def __call__(self) -> int:
         import torch
 
-        from course_lib.methods.space_time_memory.experiment import train_small
         from course_lib.training.parallel import is_main_process
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        folder = self.run if self.run is not None else project_root() / "runs" / "train" / self.name
-        trained = train_small(
-            self.preset,
-            folder,
-            data_root=self.data_root,
-            device=self.device,
-            seed=self.seed,
-            world_only=self.name == "stcn-small-world",
-            length=self.length,
-            budget=self.budget,
-            fresh=self.fresh,
-        )
+        weights, card = self._train(self.run if self.run is not None else project_root() / "runs" / "train" / self.name)
         if is_main_process():
-            print(f"{trained.weights}\n{trained.card}")
+            print(f"{weights}\n{card}")
         return 0
+
+    def _train(self, folder: Path) -> tuple[Path, "Card"]:
+        """Weights and card of the network asked for."""
+        if self.name.startswith("stcn"):
+            from course_lib.methods.space_time_memory.experiment import train_small
+
+            trained = train_small(
+                self.preset, folder, data_root=self.data_root, device=self.device, seed=self.seed,
+                world_only=self.name == "stcn-small-world", length=self.length, budget=self.budget, fresh=self.fresh,
+            )  # fmt: skip
+            return trained.weights, trained.card
+        if self.name == "dq-sstn":
+            from course_lib.methods.spatial_transformer.dq_weights import train_shipped
+
+            agent = train_shipped(
+                self.preset, folder, device=self.device, seed=self.seed, length=self.length, budget=self.budget,
+                fresh=self.fresh,
+            )  # fmt: skip
+            return agent.weights, agent.card
+        from course_lib.methods.spatial_transformer.digit_weights import NAMES, train_sstn
+
+        source = next(source for source, name in NAMES.items() if name == self.name)
+        searcher = train_sstn(
+            self.preset, folder, source=source, root=self.data_root, device=self.device, seed=self.seed,
+            length=self.length, budget=self.budget, fresh=self.fresh,
+        )  # fmt: skip
+        return searcher.weights, searcher.card
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Replay memory against a slow list, on what may be drawn and how often."""
 
 from collections import Counter, deque
+from copy import deepcopy
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from course_lib.errors import InputError
 from course_lib.methods.spatial_transformer.replay import ReplayMemory
+from course_lib.nn.weights import load_exactly
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -82,18 +84,33 @@ def test_recipes_are_exact_and_ten_thousand_times_smaller_than_views():
 
 
 def test_a_restored_memory_goes_on_as_the_first():
-    one, two = ReplayMemory(7), ReplayMemory(7)
+    one, two = ReplayMemory(7), ReplayMemory(7, example=numbered(0, 1))
     one.add(numbered(0, 5))
-    saved = one.state_dict()
+    saved = deepcopy(one.state_dict())
+    assert all(isinstance(value, torch.Tensor) for value in saved.values())  # what a safetensors file can hold
     one.add(numbered(5, 4))
-    two.load_state_dict(saved)
+    load_exactly(two, saved, "a checkpoint")
     assert len(two) == 5
     two.add(numbered(5, 4))
     for name, rows in one.sample(100, rng()).items():
         assert torch.equal(rows, two.sample(100, rng())[name])
-    fresh = ReplayMemory(7)
-    fresh.load_state_dict(ReplayMemory(7).state_dict())
-    assert len(fresh) == 0 and fresh.memory_bytes() == 0
+
+
+def test_an_example_is_not_stored():
+    memory = ReplayMemory(7, example=numbered(3, 2))
+    assert len(memory) == 0 and memory.memory_bytes() == 7 * (8 + 6 * 4)
+    with pytest.raises(InputError, match="empty"):
+        memory.sample(1)
+
+
+def test_it_moves_and_is_saved_with_the_network_that_learns_from_it():
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), ReplayMemory(3, example=numbered(0, 1)))
+    assert {name.split(".", 1)[1] for name in network.state_dict()} == {
+        "weight", "bias", "rows.number", "rows.picture", "_extra_state",
+    }  # fmt: skip
+    assert not [name for name, _ in network.named_parameters() if "rows" in name]
+    moved = network.to("meta")[1]
+    assert {rows.device.type for rows in moved.buffers()} == {"meta"}
 
 
 def filled() -> ReplayMemory:
@@ -108,14 +125,17 @@ def filled() -> ReplayMemory:
         (lambda: ReplayMemory(0), "at least 1 transition, got 0"),
         (lambda: ReplayMemory(3).sample(1), "empty: add transitions"),
         (lambda: filled().sample(0), "at least 1"),
-        (lambda: filled().add({}), "at least one named tensor"),
-        (lambda: filled().add({"number": torch.tensor(3)}), "without rows"),
+        (lambda: filled().add({}), r"stores .*got \[\]"),
+        (lambda: ReplayMemory(3).add({"number": torch.tensor(3)}), "without rows"),
         (lambda: filled().add({"number": torch.zeros(2).long()}), r"stores \['number', 'picture'\], got \['number'\]"),
         (lambda: filled().add(numbered(0, 2) | {"number": torch.zeros(3).long()}), "number: 3, picture: 2"),
         (lambda: filled().add(numbered(0, 2) | {"number": torch.zeros(2)}), "int64.*got .*float32"),
         (lambda: filled().add(numbered(0, 2) | {"picture": torch.zeros(2, 3, 2)}), r"rows \[2, 3\].*got \[3, 2\]"),
-        (lambda: ReplayMemory(5).load_state_dict(filled().state_dict()), "capacity 5, got capacity 4"),
-        (lambda: ReplayMemory(5).load_state_dict({}), "got something else"),
+        (
+            lambda: load_exactly(ReplayMemory(5, numbered(0, 1)), filled().state_dict(), "a run"),
+            r"is \[4\], expected \[5\]",
+        ),
+        (lambda: ReplayMemory(3, {}), "at least one named tensor"),
     ],
 )
 def test_bad_input_is_explained(call, message):

@@ -35,7 +35,7 @@ SMALL = StcnConfig(
 )
 
 # EfficientNet-Lite's features are about six times as large as ResNet's: at gain 1 the softmax over the memory begins as
-# the choice of one cell, at this gain it begins soft. One training each with DAVIS: J&F 77.0 at gain 1, 73.4 at this one.
+# the choice of one cell, at this gain it begins soft. One training each with DAVIS: J&F 77.0 at gain 1, 73.4 here.
 SOFT_START = 1 / 8
 
 Policy = Literal["every_k", "first_and_latest", "adaptive", "softmax_index", "pinned", "fifo", "random", "merging"]

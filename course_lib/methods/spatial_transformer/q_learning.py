@@ -96,6 +96,20 @@ def q_target(
     return torch.where(done, rewards, rewards + gamma * ahead).detach()
 
 
+def q_losses(
+    network: nn.Module, target: nn.Module, batch: Transitions, config: QConfig
+) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
+    """Huber loss of each transition, and its error (target minus value) without gradient.
+
+    The gradient reaches `network` alone, through the values of the actions taken. It runs in whichever mode it is in;
+    what is only looked at runs in evaluation mode.
+    """
+    targets = _targets(network, target, batch, config)
+    values = network(batch.states).gather(1, batch.actions[:, None]).squeeze(1)  # [N]
+    losses = F.huber_loss(values, targets, delta=config.huber_delta, reduction="none")
+    return losses, (targets - values).detach()
+
+
 @dataclass(frozen=True)
 class QUpdate:
     """What one update saw, without gradient and without waiting for the device."""
@@ -131,18 +145,15 @@ class QLearner:
 
     def targets(self, batch: Transitions) -> Float[Tensor, "n"]:
         """What the values of the actions taken should become, by DQN or Double DQN as configured."""
-        next_online = self.values(batch.next_states) if self.config.double else None
-        next_target = _values(self.target, batch.next_states)
-        return q_target(batch.rewards, batch.done, next_target, self.config.gamma, next_online)
+        return _targets(self.network, self.target, batch, self.config)
 
     def update(self, batch: Transitions) -> QUpdate:
         """One step on the Huber loss of a minibatch; every `sync_every`-th also refreshes the target network.
 
         The network runs in whichever mode it is in, so train with `network.train()` if it has batch norm or dropout.
         """
-        targets = self.targets(batch)
-        values = self.network(batch.states).gather(1, batch.actions[:, None]).squeeze(1)  # [N]
-        loss = F.huber_loss(values, targets, delta=self.config.huber_delta)
+        losses, td_errors = q_losses(self.network, self.target, batch, self.config)
+        loss = losses.mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -150,7 +161,7 @@ class QLearner:
         synced = self.updates % self.config.sync_every == 0
         if synced:
             self.sync()
-        return QUpdate(loss.detach(), (targets - values).detach(), synced)
+        return QUpdate(loss.detach(), td_errors, synced)
 
     def sync(self) -> None:
         """Copy the network, buffers such as batch-norm statistics included, to the target network."""
@@ -175,6 +186,11 @@ class QLearner:
         self.target.load_state_dict(state["target"])
         self.optimizer.load_state_dict(deepcopy(state["optimizer"]))  # which would keep the tensors it is given
         self.updates = int(state["updates"])
+
+
+def _targets(network: nn.Module, target: nn.Module, batch: Transitions, config: QConfig) -> Tensor:
+    next_online = _values(network, batch.next_states) if config.double else None
+    return q_target(batch.rewards, batch.done, _values(target, batch.next_states), config.gamma, next_online)
 
 
 @torch.no_grad()
