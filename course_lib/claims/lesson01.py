@@ -2,7 +2,8 @@
 
 All systems of one random seed learn from the same rendered digits for the same number of updates, and are tested on the
 same images with moves drawn, as the source does. The random seeds are not those of the trials in which the experiments
-were set up. `minutes` counts a training that claims share once, at the first.
+were set up. Agents stop after 2,000 updates, while they are still getting better, so part of a difference is when each
+took off. `minutes` counts a training that claims share once, at the first.
 """
 
 from course_lib.claims.claim import Claim, Published, Source
@@ -35,6 +36,7 @@ _VIEWS = (
         threshold=0.3,
         experiment=f"{_EXPERIMENTS}:true_box_and_raw",
         seeds=_SEEDS,
+        minutes=1.0,
         published=(Published("MLP on raw cluttered MNIST", 54.01, "%"), Published("best agent", 96.83, "%")),
         note="The thesis does not test the true box; it is what a perfect search would give.",
     ),
@@ -50,12 +52,14 @@ _VIEWS = (
         threshold=0.2,
         experiment=f"{_EXPERIMENTS}:stn_and_plain",
         seeds=_SEEDS,
+        minutes=1.0,
         published=_points(
             ("gained on cluttered MNIST, MLP", 40.48),
             ("on cluttered Fashion-MNIST", 31.80),
             ("on cluttered MNIST, LeNet", 1.78),
             ("on cluttered Fashion-MNIST, LeNet", 4.98),
         ),
+        note="It needs images: in a trial with 20,000 rendered ones instead of 60,000 it reached 48 % instead of 66 %.",
     ),
     Claim(
         id="01-sstn",
@@ -69,6 +73,7 @@ _VIEWS = (
         threshold=0.2,
         experiment=f"{_EXPERIMENTS}:agent_and_plain",
         seeds=_SEEDS,
+        minutes=8.5,
         published=_points(("gained on cluttered MNIST, MLP", 42.82), ("on cluttered Fashion-MNIST", 40.87)),
     ),
     Claim(
@@ -82,12 +87,17 @@ _VIEWS = (
         conditions=("agent", "STN"),
         experiment=f"{_EXPERIMENTS}:agent_and_stn",
         seeds=_SEEDS,
+        minutes=0.1,
         published=_points(
             ("gained on cluttered MNIST, MLP", 2.34),
             ("on cluttered Fashion-MNIST", 9.07),
             ("on cluttered MNIST, LeNet", 0.57),
             ("on cluttered Fashion-MNIST, LeNet", 5.89),
         ),
+        note="Both are still getting better when they stop here; the agent, which wins nothing for the first thousand "
+        "updates, loses more by stopping. After 8,000 updates the agent that ships leads by 3 points on built-in "
+        "digits and by none on MNIST, one run each. With fewer images an agent gains another way: its drawn moves "
+        "vary what the classifier sees.",
     ),
 )
 
@@ -103,12 +113,15 @@ _STATE = (
         conditions=("STN", "view alone"),
         experiment=f"{_EXPERIMENTS}:stn_and_image_only",
         seeds=_SEEDS,
+        minutes=4.5,
         published=_points(
             ("lost on cluttered MNIST, MLP", 3.45),
             ("on cluttered Fashion-MNIST", 3.84),
             ("on cluttered MNIST, LeNet", 1.90),
             ("on cluttered Fashion-MNIST, LeNet", 2.79),
         ),
+        note="Agents that stop early may lose for that reason alone. In a trial, though, this one reached 71 % where "
+        "the STN had 67 %.",
     ),
     Claim(
         id="01-memory",
@@ -122,12 +135,15 @@ _STATE = (
         conditions=("move + LSTM", "view alone"),
         experiment=f"{_EXPERIMENTS}:recurrent_and_image_only",
         seeds=_SEEDS,
+        minutes=5.4,
         published=_points(
             ("gained on cluttered MNIST, MLP", 4.84),
             ("on cluttered Fashion-MNIST", 11.57),
             ("on cluttered MNIST, LeNet", 2.41),
             ("on cluttered Fashion-MNIST, LeNet", 8.57),
         ),
+        note="In trials the view alone did as well: 71 % both here, 73 % both with 8 moves on smaller images. Perhaps "
+        "because a view sampled once from the original shows by its scale and its borders how it came about.",
     ),
     Claim(
         id="01-lstm",
@@ -141,6 +157,7 @@ _STATE = (
         conditions=("move + LSTM", "move"),
         experiment=f"{_EXPERIMENTS}:recurrent_and_previous_move",
         seeds=_SEEDS,
+        minutes=5.0,
         note="A control that the thesis lacks: it adds the previous move and the LSTM at once.",
     ),
 )
@@ -151,28 +168,17 @@ _LEARNING = (
         lesson="01",
         method=_METHOD,
         source=_source("5.1"),
-        statement="Actor-critic beats plain policy gradient.",
+        statement="Actor-critic beats policy gradient.",
         effect="accuracy of the recurrent agent trained by actor-critic minus accuracy of the one trained by policy "
-        "gradient without a baseline, MLP classifier",
+        "gradient, baseline the mean of the other episodes of the batch, MLP classifier",
         unit="accuracy",
-        conditions=("actor-critic", "no baseline"),
-        experiment=f"{_EXPERIMENTS}:critic_and_no_baseline",
+        conditions=("actor-critic", "policy gradient"),
+        experiment=f"{_EXPERIMENTS}:critic_and_policy_gradient",
         seeds=_SEEDS,
+        minutes=0.1,
         published=_points(("gained on cluttered MNIST", 0.95), ("on cluttered Fashion-MNIST", 1.34)),
-    ),
-    Claim(
-        id="01-critic-batch-mean",
-        lesson="01",
-        method=_METHOD,
-        source=_source(kind="control"),
-        statement="A learnt critic is a better baseline than the mean return of the other episodes in the batch.",
-        effect="accuracy of the recurrent agent trained by actor-critic minus accuracy of the one whose baseline is "
-        "the mean of the other episodes at the same step, MLP classifier",
-        unit="accuracy",
-        conditions=("critic", "mean of others"),
-        experiment=f"{_EXPERIMENTS}:critic_and_batch_mean",
-        seeds=_SEEDS,
-        note="A control that the thesis lacks: the mean costs nothing, the critic half as much again.",
+        note="The thesis says nothing of a baseline beside the critic. The mean of the others costs nothing, the "
+        "critic half as much again; in an early trial on smaller images both reached the same, 82 to 83 %.",
     ),
     Claim(
         id="01-critic-variance",
@@ -185,6 +191,7 @@ _LEARNING = (
         conditions=("no baseline", "critic"),
         experiment=f"{_EXPERIMENTS}:noise_without_and_with_critic",
         seeds=_SEEDS,
+        minutes=0.3,
         note="1 minus the share of the variance that is left.",
     ),
     Claim(
@@ -219,6 +226,7 @@ _EASIER = (
         conditions=("last view", "raw image"),
         experiment=f"{_EXPERIMENTS}:last_and_first_view",
         seeds=_SEEDS,
+        minutes=0.1,
         note="Weak evidence: this classifier has learnt from last views alone.",
     ),
     Claim(
@@ -233,6 +241,7 @@ _EASIER = (
         conditions=("halfway", "raw image"),
         experiment=f"{_EXPERIMENTS}:fresh_on_half_and_raw",
         seeds=_SEEDS,
+        minutes=2.0,
     ),
     Claim(
         id="01-easier-end",
@@ -246,6 +255,7 @@ _EASIER = (
         conditions=("last view", "halfway"),
         experiment=f"{_EXPERIMENTS}:fresh_on_last_and_half",
         seeds=_SEEDS,
+        minutes=0.1,
     ),
 )
 

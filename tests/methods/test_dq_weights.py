@@ -62,7 +62,7 @@ def test_presets_say_what_is_published():
         (lambda: AgentTask(SMOKE, TRAIN, 0, "share_sign", torch.ones(3)), InputError, r"\[64\]; got \[3\]"),
         (lambda: AgentTask(SMOKE, TRAIN, 0, "share_sign").loss(ResNet18(2, None), {}, 0), InputError, "DQLearner"),
         (lambda: train_shipped("gpu", "nowhere"), InputError, "built-in digits"),
-        (lambda: load_dq_sstn("nowhere.safetensors"), MissingDataError, "train_shipped"),
+        (lambda: load_dq_sstn("nowhere.safetensors"), MissingDataError, "course train dq-sstn"),
     ],
 )
 def test_bad_input_is_explained(call, error, message):

@@ -28,7 +28,7 @@ from course_lib.methods.spatial_transformer.digit_training import (
 from course_lib.methods.spatial_transformer.policy_gradient import Baseline, actor_loss, policy_gradient_losses
 from course_lib.methods.spatial_transformer.rewards import RewardName
 from course_lib.methods.spatial_transformer.rollout import rollout
-from course_lib.training import fit
+from course_lib.training import LearningRate, fit
 
 Preset = str | DigitTrainingConfig
 Pair = tuple[Float[np.ndarray, "c"], Float[np.ndarray, "c"]]
@@ -72,16 +72,9 @@ def recurrent_and_previous_move(preset: Preset, seed: int) -> Pair:
     return _answers(preset, seed, System.recurrent()), _answers(preset, seed, System.previous_move())
 
 
-def critic_and_no_baseline(preset: Preset, seed: int) -> Pair:
-    """Right answers of the recurrent agent by actor-critic, and by plain policy gradient."""
-    bare = _with_baseline(preset, "none")
-    return _answers(preset, seed, System.actor_critic()), _answers(bare, seed, System.recurrent())
-
-
-def critic_and_batch_mean(preset: Preset, seed: int) -> Pair:
-    """Right answers of the recurrent agent by actor-critic, and with the other episodes' mean as the baseline."""
-    mean = _with_baseline(preset, "leave_one_out")
-    return _answers(preset, seed, System.actor_critic()), _answers(mean, seed, System.recurrent())
+def critic_and_policy_gradient(preset: Preset, seed: int) -> Pair:
+    """Right answers of the recurrent agent by actor-critic, and by policy gradient with the preset's baseline."""
+    return _answers(preset, seed, System.actor_critic()), _answers(preset, seed, System.recurrent())
 
 
 def noise_without_and_with_critic(preset: Preset, seed: int) -> Pair:
@@ -134,6 +127,20 @@ def fresh_on_last_and_half(preset: Preset, seed: int) -> Pair:
     """Right answers of a new MLP trained and tested on the agent's last views, and of one on those halfway."""
     _, half, last = fresh_answers(_config(preset), seed)
     return last, half
+
+
+def claim_config(preset: str) -> DigitTrainingConfig:
+    """The preset; cpu in half as many updates, so that eight agents for each of three random seeds take 45 minutes.
+
+    With a shorter warm-up: in trials of this length, a classifier that already knew raw images led the agent to shift
+    and stay instead of zooming. The rate falls late, in a step, since a cosine's early fall delays the take-off.
+    """
+    config = DigitTrainingConfig.preset(preset)
+    if preset != "cpu":
+        return config
+    return replace(
+        config, steps=2_000, warm_up=300, schedule=LearningRate("step", drops=(0.8,), gamma=0.2), evaluations=8
+    )
 
 
 @cache
@@ -227,13 +234,8 @@ def _long(preset: Preset, seed: int, share: int) -> Float[np.ndarray, "c"]:
     return _answers(replace(config, episode_length=length), seed, System.recurrent())
 
 
-def _with_baseline(preset: Preset, baseline: Baseline) -> DigitTrainingConfig:
-    config = _config(preset)
-    return replace(config, estimator=replace(config.estimator, baseline=baseline))
-
-
 def _config(preset: Preset) -> DigitTrainingConfig:
-    return DigitTrainingConfig.preset(preset) if isinstance(preset, str) else preset
+    return claim_config(preset) if isinstance(preset, str) else preset
 
 
 def _numbers(values: Tensor) -> Float[np.ndarray, "c"]:
