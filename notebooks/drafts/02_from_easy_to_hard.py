@@ -14,6 +14,7 @@ DEVICE = "auto"
 DATA_ROOT = None
 
 # %%
+import math
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
