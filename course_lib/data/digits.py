@@ -144,7 +144,7 @@ class ClutteredDigits:
     def _draw(self, seed: int, block: int) -> _Draw:
         """The random numbers of one block of images."""
         config, base, count = self.config, self.base, len(self.base)
-        g = _generator(seed, 0, block)
+        g = stream_generator(seed, 0, block)
         places = config.canvas - 2 * config.border - base.side + 1
         corner = torch.randint(places, (BLOCK, 2), generator=g) + config.border
         shape = (BLOCK, config.n_clutter)
@@ -153,7 +153,7 @@ class ClutteredDigits:
         put = torch.randint(max(config.canvas - config.clutter_size, 0) + 1, (*shape, 2), generator=g)
         index = torch.arange(block * BLOCK, (block + 1) * BLOCK)
         turns = range(int(index[0]) // count, int(index[-1]) // count + 1)
-        order = torch.cat([torch.randperm(count, generator=_generator(seed, 1, turn)) for turn in turns])
+        order = torch.cat([torch.randperm(count, generator=stream_generator(seed, 1, turn)) for turn in turns])
         return _Draw(order[index - turns[0] * count], corner, fragment, cut, put)
 
     def _render(self, draw: _Draw, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -212,7 +212,7 @@ class DigitDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return list(zip(images, labels, boxes, strict=True))
 
 
-def _generator(seed: int, purpose: int, index: int) -> torch.Generator:
+def stream_generator(seed: int, purpose: int, index: int) -> torch.Generator:
     """A random generator for one purpose and one place in a stream; nearby seeds give unrelated streams."""
     mixed = seed
     for value in (purpose, index):  # splitmix64, as in Steele et al. (2014)

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from course_lib.data.digit_images import Split, base_images
-from course_lib.data.digits import MAX_SEED, _generator
+from course_lib.data.digits import MAX_SEED, stream_generator
 from course_lib.data.scene_batch import SceneBatch, scene_batch
 from course_lib.data.scene_config import SceneConfig
 from course_lib.data.scene_sprites import DETAIL, resize_weights, rounded, trimmed
@@ -101,7 +101,7 @@ class SalientScenes:
     def _draw(self, seed: int, block: int) -> _Draw:
         """The random numbers of one block of scenes."""
         if self._last is None or self._last[0] != (seed, block):
-            self._last = (seed, block), self._draw_anew(_generator(seed, 0, block))
+            self._last = (seed, block), self._draw_anew(stream_generator(seed, 0, block))
         return self._last[1]
 
     def _draw_anew(self, g: torch.Generator) -> _Draw:

@@ -18,9 +18,9 @@ from course_lib.methods.spatial_transformer.networks import BodyConfig, Shape
 from course_lib.methods.spatial_transformer.policies import AgentConfig
 from course_lib.methods.spatial_transformer.policy_gradient import PolicyGradientConfig
 from course_lib.methods.spatial_transformer.rewards import RewardName
+from course_lib.presets import of_preset
 from course_lib.training.schedules import LearningRate
 
-PRESETS = ("smoke", "cpu", "gpu")
 Transform = Literal["none", "truth", "stn", "agent"]
 ClassifierName = Literal["mlp", "lenet"]
 
@@ -141,9 +141,7 @@ class DigitTrainingConfig:
 
         Raises `InputError` for another name.
         """
-        if name not in PRESETS:
-            raise InputError(f"unknown preset {name!r}; use one of {', '.join(PRESETS)}")
-        return {"smoke": _smoke, "cpu": _cpu, "gpu": DigitTrainingConfig}[name]()
+        return of_preset(name, {"smoke": _smoke(), "cpu": _cpu(), "gpu": cls()})
 
     def shortened(self, length: float) -> "DigitTrainingConfig":
         """The same training in `length` times the updates, after the same warm-up; above 1 it is longer.

@@ -28,7 +28,7 @@ LARGEST = 2_000_000  # bytes that these weights may take
 
 SYSTEM = System.actor_critic()  # what ships: it has all three networks
 
-_LEARNT_FROM: Mapping[Source, tuple[TrainedOn, ...]] = MappingProxyType(
+LEARNT_FROM: Mapping[Source, tuple[TrainedOn, ...]] = MappingProxyType(
     {
         "builtin": (
             TrainedOn("handwritten digits of scikit-learn", "CC BY 4.0", "E. Alpaydin and C. Kaynak, UCI, 1998"),
@@ -94,7 +94,7 @@ def train_sstn(
 
     def finish() -> tuple[Path, Card]:
         weights = export_weights(agent.network, folder / f"{name}.safetensors", limit=LARGEST)
-        data = _LEARNT_FROM[source]
+        data = LEARNT_FROM[source]
         preset_name = preset if isinstance(preset, str) else "(settings of its own)"
         longer = "" if length == 1 else f" --length {length:g}"
         card = Card(

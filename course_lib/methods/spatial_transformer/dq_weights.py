@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from course_lib.errors import InputError, MissingDataError
+from course_lib.methods.spatial_transformer.digit_weights import LEARNT_FROM
 from course_lib.methods.spatial_transformer.dq_config import DQConfig
 from course_lib.methods.spatial_transformer.dq_network import SalientNetwork, make_network
 from course_lib.methods.spatial_transformer.dq_training import DQResult, train_dq
@@ -18,7 +19,7 @@ from course_lib.methods.spatial_transformer.rewards import RewardName
 from course_lib.methods.spatial_transformer.salient import equal_bins, share_table
 from course_lib.nn.device import resolve_device
 from course_lib.nn.weights import load_exactly, read_state_dict
-from course_lib.training.cards import Card, TrainedOn, load_card, save_card
+from course_lib.training.cards import Card, load_card, save_card
 from course_lib.training.export import export_weights
 from course_lib.training.parallel import from_main
 from course_lib.training.run_directory import describe_machine, now
@@ -26,11 +27,6 @@ from course_lib.training.run_directory import describe_machine, now
 NAME = "dq-sstn"
 SHIPPED = Path(__file__).parents[2] / "weights" / f"{NAME}.safetensors"
 LARGEST = 2_000_000  # bytes that these weights may take
-
-_DIGITS = (
-    TrainedOn("handwritten digits of scikit-learn", "CC BY 4.0", "E. Alpaydin and C. Kaynak, UCI, 1998"),
-    TrainedOn("digits of the DejaVu fonts, through matplotlib", "Bitstream Vera", "Bitstream, Inc."),
-)
 
 
 class SalientModels(nn.Module):
@@ -87,8 +83,8 @@ def train_shipped(
             command=f"course train {NAME} --preset {preset if isinstance(preset, str) else '(settings of its own)'} "
             f"{'' if length == 1 else f'--length {length:g} '}--seed {seed}",
             seed=seed,
-            data=_DIGITS,
-            licence=_DIGITS[0].licence,
+            data=LEARNT_FROM["builtin"],
+            licence=LEARNT_FROM["builtin"][0].licence,
             budget=budget or f"{config.steps:,} updates of {config.batch_size} episodes of {config.episode_length}",
             minutes=result.fit.minutes + result.baseline.fit.minutes,
             machine=describe_machine(resolve_device(device)),
