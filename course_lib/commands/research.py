@@ -97,10 +97,15 @@ class Train:
             "sstn-fashion-mnist",
             "sstn-garments",
             "dq-sstn",
+            "s2s-small",
+            "s2s-plus-plus-small",
+            "hs2s-small",
+            "bi-hs2s-small",
+            "hs2s-lite",
         ]
     ]
-    """stcn-small also sees DAVIS-2016 (weights CC BY-NC 4.0), stcn-small-world the synthetic world alone (MIT); sstn-…
-    and dq-sstn are the agents of lessons 01 to 03."""
+    """stcn-small and hs2s-lite also see DAVIS (weights CC BY-NC 4.0), stcn-small-world the synthetic world alone (MIT);
+    sstn-… and dq-sstn are the agents of lessons 01 to 03, s2s-… to bi-hs2s-… the recurrent networks of 04 and 05."""
     preset: Preset = "cpu"
     length: float = 1.0
     """Share of the preset's steps: 0.5 trains half as long."""
@@ -147,6 +152,15 @@ class Train:
                 fresh=self.fresh,
             )  # fmt: skip
             return agent.weights, agent.card
+        if "s2s" in self.name:
+            from course_lib.methods.recurrent.ablation_rows import SHIPPED_ROWS
+            from course_lib.methods.recurrent.experiment import train_row
+
+            recurrent = train_row(
+                SHIPPED_ROWS[self.name], self.preset, folder, self.seed, name=self.name, data_root=self.data_root,
+                device=self.device, length=self.length, budget=self.budget, fresh=self.fresh,
+            )  # fmt: skip
+            return recurrent.weights, recurrent.card
         from course_lib.methods.spatial_transformer.digit_weights import NAMES, train_sstn
 
         source = next(source for source, name in NAMES.items() if name == self.name)

@@ -15,7 +15,7 @@ from nbformat.v4 import new_output
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _WIDGET_TEXT = "Interactive: run this cell to use it."
 _PROGRESS = re.compile(r"^.*(\d+%\|.*\||\d+it \[).*$")
-_ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
+_ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,16}\b")  # as Python prints objects; a bare 0x… may be code of a widget
 _OVERWRITTEN = re.compile(r"^.*\r(?=[^\n])", re.MULTILINE)
 
 
@@ -70,4 +70,4 @@ def _plain(value: Any, root: Path) -> Any:
         return value
     for folder, name in ((sysconfig.get_paths()["purelib"], "site-packages"), (str(root), ".")):
         value = value.replace(folder, name)
-    return _ADDRESS.sub("0x…", value) if len(value) < 100_000 else value
+    return _ADDRESS.sub("at 0x…", value) if len(value) < 100_000 else value

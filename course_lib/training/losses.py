@@ -1,11 +1,14 @@
 """Segmentation losses, one number per sample: bootstrapped cross-entropy, soft Jaccard, dice, balanced binary CE.
 
 The mean over a batch is taken by the training loop, so the loss of a batch does not depend on how it was dealt out to
-processes. Unusual: hard pixels are therefore chosen within each sample and never across the batch. 255 is ignored.
+processes. Unusual: hard pixels are therefore chosen within each sample and never across the batch; balancing over the
+batch, as one thesis has it, is the exception and has to be asked for. 255 is ignored.
 """
 
+from typing import Literal
+
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -67,29 +70,52 @@ def dice(
     return _over_objects(1 - (2 * intersection + smooth) / (total + smooth), objects)
 
 
+def object_weight(
+    targets: Shaped[Tensor, "b *size"], ceiling: float = 0.95, over: Literal["sample", "batch"] = "sample"
+) -> Float[Tensor, "b"]:
+    """β of each sample, the share of background among annotated pixels, at most `ceiling` (F. Azimi, 2024, eq. 6.5).
+
+    targets  0 or 1, 255 ignored; any dimensions after the first
+    over     the pixels that are counted: of each sample, or of the whole batch, whose samples then have the same β
+
+    Object pixels that weigh β and background pixels that weigh 1 - β weigh the same in sum. A sample without annotated
+    pixels has β 0. Raises `InputError` for a ceiling outside [0.5, 1]. Built in lesson 04.
+    """
+    if not 0.5 <= ceiling <= 1:
+        raise InputError(f"the ceiling of the object's weight must be in [0.5, 1], got {ceiling}")
+    if over not in ("sample", "batch"):
+        raise InputError(f"the object's weight is counted over 'sample' or 'batch', got {over!r}")
+    targets = targets.flatten(1)  # [B, P]
+    negative, pixels = (targets == 0).sum(dim=1), (targets != IGNORE).sum(dim=1)  # [B]
+    if over == "batch":
+        negative, pixels = negative.sum().expand(len(targets)), pixels.sum().expand(len(targets))
+    return (negative / pixels.clamp(min=1)).clamp(max=ceiling)
+
+
 def balanced_bce(
-    logits: Float[Tensor, "b *size"], targets: Float[Tensor, "b *size"], ceiling: float = 0.95
+    logits: Float[Tensor, "b *size"],
+    targets: Shaped[Tensor, "b *size"],
+    ceiling: float = 0.95,
+    over: Literal["sample", "batch"] = "sample",
 ) -> Float[Tensor, "b"]:
     """Binary cross-entropy in which object and background weigh the same, however small the object. [B] in nats.
 
     targets  0 or 1, 255 ignored; any dimensions after the first, all of one sample together: pass the frames of a clip
              as [B, T, H, W], so that a frame without the object counts
+    over     where object and background are balanced: within each sample, or in the batch as a whole
 
-    With β the share of background, object pixels weigh β and background pixels 1 - β (F. Azimi, 2024, equation 6.5),
-    then the mean over pixels is taken. β is capped by `ceiling`: at 1 a sample without the object would cost nothing,
-    and seeing things that are not there would never be punished.
+    Object pixels weigh `object_weight`, background pixels the rest to 1 (F. Azimi, 2024, equation 6.5), then the mean
+    over pixels is taken. The weight is capped by `ceiling`: at 1 a sample without the object would cost nothing, and
+    seeing things that are not there would never be punished. Counting over the batch cures that too, unless no sample
+    has its object; but a batch is then what goes through the network at once: how it was dealt out to processes and to
+    pieces of gradient accumulation changes the loss a little, as each of them counts its own pixels.
     """
-    if not 0.5 <= ceiling <= 1:
-        raise InputError(f"the ceiling of the object's weight must be in [0.5, 1], got {ceiling}")
     if logits.shape != targets.shape:
         raise InputError(f"logits and targets must agree in shape, got {list(logits.shape)} and {list(targets.shape)}")
-    logits, targets = logits.flatten(1), targets.flatten(1).to(logits.dtype)  # [B, P]
-    known = targets != IGNORE
-    positive, negative = (targets == 1) & known, (targets == 0) & known
-    pixels = known.sum(dim=1).clamp(min=1)
-    beta = (negative.sum(dim=1) / pixels).clamp(max=ceiling)[:, None]
-    costs = -beta * positive * F.logsigmoid(logits) - (1 - beta) * negative * F.logsigmoid(-logits)
-    return costs.sum(dim=1) / pixels
+    beta = object_weight(targets, ceiling, over).to(logits.dtype)[:, None]  # [B, 1]
+    logits, targets = logits.flatten(1), targets.flatten(1)  # [B, P]
+    costs = -beta * (targets == 1) * F.logsigmoid(logits) - (1 - beta) * (targets == 0) * F.logsigmoid(-logits)
+    return costs.sum(dim=1) / (targets != IGNORE).sum(dim=1).clamp(min=1)
 
 
 def _overlaps(probs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

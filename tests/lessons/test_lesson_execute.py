@@ -83,6 +83,8 @@ def test_normalising(tmp_path):
     assert texts([stream("half\rwhole\n")]) == ["whole\n"]
     assert texts([stream(f"saved {tmp_path}/x.png\n")]) == ["saved ./x.png\n"]
     assert texts([result]) == ["<Axes at 0x…>"]
+    script = new_output("display_data", data={"text/html": "<script>x = 0x6d2b79f5</script>"})
+    assert normalise_outputs([script], tmp_path)[0].data["text/html"].endswith("0x6d2b79f5</script>"), "code stays code"
     assert normalise_outputs([result], tmp_path)[0].output_type == "display_data", "no execution count that moves"
     assert texts([widget]) == ["Interactive: run this cell to use it."]
     (kept,) = normalise_outputs([widget, fallback], tmp_path)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from course_lib.errors import InputError
-from course_lib.training.losses import balanced_bce, bootstrapped_cross_entropy, dice, soft_jaccard
+from course_lib.training.losses import balanced_bce, bootstrapped_cross_entropy, dice, object_weight, soft_jaccard
 
 
 def scene(seed, b=3, c=3, h=6, w=7, ignored=0.3):
@@ -130,6 +130,34 @@ def test_an_absent_object_is_not_free():
     assert balanced_bce(logits, targets, ceiling=1.0).item() == 0  # what the ceiling is for
 
 
+def test_object_weight_by_hand():
+    small = torch.zeros(1, 64, 64)
+    small[0, 8:16, 8:16] = 1
+    assert object_weight(small, ceiling=1.0).item() == 0.984375
+    assert object_weight(small).item() == pytest.approx(0.95)
+    two = torch.tensor([[1, 0, 0, 0, 255], [1, 1, 1, 255, 255]], dtype=torch.uint8)
+    assert object_weight(two).tolist() == pytest.approx([0.75, 0])
+    assert object_weight(two, over="batch").tolist() == pytest.approx([3 / 7, 3 / 7])
+
+
+@given(st.integers(0, 1000))
+def test_over_the_batch_is_over_one_long_sample(seed):
+    g = torch.Generator().manual_seed(seed)
+    logits, targets = torch.randn(4, 3, 5, generator=g), (torch.rand(4, 3, 5, generator=g) < 0.2).float()
+    targets[0] = 0
+    whole = balanced_bce(logits.view(1, -1), targets.view(1, -1))
+    torch.testing.assert_close(balanced_bce(logits, targets, over="batch").mean(), whole[0])
+
+
+def test_a_batch_punishes_what_is_not_there_even_without_a_ceiling():
+    logits, targets = torch.full((2, 16), 5.0), torch.zeros(2, 16)
+    targets[1, :4] = 1
+    assert balanced_bce(logits, targets, ceiling=1.0)[0] == 0
+    assert balanced_bce(logits, targets, ceiling=1.0, over="batch")[0] == pytest.approx(
+        4 / 32 * math.log1p(math.exp(5)), rel=1e-5
+    )
+
+
 def test_gradients():
     g = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, 3, 3, dtype=torch.float64, generator=g, requires_grad=True)
@@ -153,6 +181,7 @@ def test_gradients():
         ),
         (lambda: balanced_bce(torch.zeros(1, 2), torch.zeros(1, 3)), "agree in shape"),
         (lambda: balanced_bce(torch.zeros(1, 2), torch.zeros(1, 2), ceiling=0.4), "ceiling"),
+        (lambda: balanced_bce(torch.zeros(1, 2), torch.zeros(1, 2), over="clip"), "'sample' or 'batch', got 'clip'"),
     ],
 )
 def test_bad_input(wrong, message):

@@ -258,6 +258,20 @@ share_and_iou = check.share_and_iou(share_and_iou)
 #
 # <details><summary>Hint 3</summary> <code>inside = max(0, min(x1, width) - max(x0, 0)) * max(0, min(y1, height) - max(y0, 0))</code> </details>
 
+# %% tags=["nbval-check-output"]
+zoom = torch.diag(torch.tensor([0.8, 0.8, 1.0]))
+for name, box in {
+    "small": [80.0, 60.0, 180.0, 160.0],
+    "whole view": [0.0, 0.0, 224.0, 224.0],
+}.items():
+    before = torch.tensor(box)
+    after = transport_box(before, zoom, (224, 224))
+    pairs = zip(share_and_iou(before, (224, 224)), share_and_iou(after, (224, 224)))
+    print(
+        f"{name:<11}",
+        ", ".join(f"{kind} {b:.4f} -> {a:.4f}" for kind, (b, a) in zip(("share", "IoU"), pairs)),
+    )
+
 # %%
 from course_lib.methods.spatial_transformer.actions import ActionSet
 from course_lib.methods.spatial_transformer.geometry import view
@@ -338,9 +352,10 @@ EpisodePlayer(
 # episodes, test it on the scenes as they are.
 
 # %%
-from course_lib.training.cards import load_card
+from course_lib.methods.spatial_transformer.dq_network import answers
 from course_lib.methods.spatial_transformer.dq_weights import SHIPPED
-from course_lib.methods.spatial_transformer.salient import FIFTHS, equal_bins, share_table
+from course_lib.methods.spatial_transformer.salient import equal_bins, share_table
+from course_lib.training.cards import load_card
 
 card = load_card(SHIPPED)
 for name, value in card.metrics.items():
@@ -349,7 +364,6 @@ for name, value in card.metrics.items():
 # %%
 start = audit.truth.share
 bins = equal_bins(start, 4)
-from course_lib.methods.spatial_transformer.dq_network import answers
 
 reference = answers(models.plain, (batch.images for batch in audit.batches())) == audit.truth.labels
 control = train_classifier(
