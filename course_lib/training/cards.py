@@ -57,6 +57,13 @@ class Card:
         if self.minutes <= 0:
             raise InputError(f"training took some time; minutes is {self.minutes}")
 
+    def __str__(self) -> str:
+        """What a reader wants first: what it is, what it scores, what it may be used for."""
+        width = max(len(f"{value:.2f}") for value in self.metrics.values())
+        scores = [f"  {value:{width}.2f}  {name}" for name, value in self.metrics.items()]
+        facts = f"{self.minutes:.1f} minutes on {self.machine}; licence of the weights: {self.licence}"
+        return "\n".join([f"{self.name}: {self.description}", *scores, facts])
+
 
 def card_path(weights: str | Path) -> Path:
     """Where the card of a weights file lies."""

@@ -112,6 +112,14 @@ CARD = Card(
 )  # fmt: skip
 
 
+def test_a_printed_card_says_what_it_is_scores_and_permits():
+    assert str(CARD).splitlines() == [
+        "stcn-small: small network",
+        "  0.81  J&F, world",
+        "431.5 minutes on 2 cores; licence of the weights: CC BY-NC 4.0",
+    ]
+
+
 def test_a_card_comes_back_and_belongs_to_its_weights(tmp_path):
     weights = export_weights(network(), tmp_path / "stcn-small.safetensors")
     path = save_card(CARD, weights)
