@@ -234,7 +234,7 @@ _LOSS = (
         method="balanced cross-entropy",
         unit="J",
         note="The thesis takes the balance over (equation 6.5) and does not test it. Balanced networks draw too much "
-        "rather than too little, which costs small objects J, too.",
+        "rather than too little, which costs small objects J, too. Both rows have the soft Jaccard term of the preset.",
     ),
 )
 

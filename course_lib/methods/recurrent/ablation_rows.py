@@ -25,9 +25,7 @@ from course_lib.methods.recurrent.rows import (
 )
 from course_lib.methods.recurrent.schedules import TEACHER_FORCING, ScheduledSampling
 from course_lib.methods.recurrent.sizes import Backbone, Border, Size
-from course_lib.methods.recurrent.train_config import Family, RecurrentTraining
-
-_MASKS = 0.8  # weight of the masks' cross-entropy, as printed
+from course_lib.methods.recurrent.train_config import MASKS_WEIGHT, Family, RecurrentTraining
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,8 @@ class Row:
         border = self.distance if isinstance(self.distance, Border) else config.size.border
         # With the object's weight capped at one half, both classes weigh the same: plain cross-entropy, halved.
         ceiling = 1.0 if self.balanced else 0.5
-        loss = LossConfig(_MASKS, 0.0, config.distance_weight, border.radius, border.width, ceiling=ceiling)
+        masks, jaccard = MASKS_WEIGHT - config.jaccard_weight, config.jaccard_weight
+        loss = LossConfig(masks, jaccard, config.distance_weight, border.radius, border.width, ceiling=ceiling)
         return loss if self.distance else loss.without_distance()
 
 

@@ -87,20 +87,20 @@ def test_every_row_has_a_finite_loss_that_reaches_all_its_weights(name):
 
 
 def test_loss_is_the_weighted_sum_of_what_is_logged():
-    one = task("raft-hs2s", replace(SMOKE, steps=10, distance_weight=0.07, flow_weight=0.3))
+    one = task("raft-hs2s", replace(SMOKE, steps=10, distance_weight=0.07, jaccard_weight=0.3, flow_weight=0.3))
     network = new_network(one.row, SMOKE, 0)
     with torch.no_grad():
         terms = one.loss(network, batch(one), 0)
-    total = 0.8 * terms["segmentation"] + 0.07 * terms["distance"] + 0.3 * terms["flow"]
+    total = 0.5 * terms["segmentation"] + 0.3 * terms["jaccard"] + 0.07 * terms["distance"] + 0.3 * terms["flow"]
     torch.testing.assert_close(terms["loss"], total)
-    plain = task("s2s")
+    plain = task("s2s")  # without distances the other weights are enlarged to sum to one
     with torch.no_grad():
         terms = plain.loss(new_network(plain.row, SMOKE, 0), batch(plain), 0)
-    torch.testing.assert_close(terms["loss"], terms["segmentation"])
+    torch.testing.assert_close(terms["loss"], 0.75 * terms["segmentation"] + 0.25 * terms["jaccard"])
 
 
 def test_plain_cross_entropy_is_half_of_the_unweighted_one():
-    one = task("s2s-plain-bce")
+    one = task("s2s-plain-bce", replace(SMOKE, jaccard_weight=0.0))
     network, samples = new_network(one.row, SMOKE, 0), batch(one)
     truth = (samples["masks"] == 1).float()
     with torch.no_grad():

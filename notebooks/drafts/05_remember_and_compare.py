@@ -1,0 +1,578 @@
+# %% [raw] tags=["manifest"]
+# lesson: 05
+# title: Remember and compare
+# promise: Give a recurrent tracker a second look at the first frame, measure what that is worth late in a clip and after an occlusion, and find out which part earned it.
+# needs: ["04"]
+# objectives: [name what propagation and matching each get wrong, score the frames after an occlusion, write a global convolution from thin strips, train with scheduled sampling and say what it is for, test whether a method is causal]
+# terms: [propagation, matching, hybrid, reference frame, global convolution, teacher forcing, scheduled sampling, causal, saliency]
+# source: "F. Azimi, PhD thesis, RPTU Kaiserslautern-Landau, 2024, sections 6.4 and 6.5 (HS2S, Bi-HS2S, RAFT-HS2S, choice of components); S. Wug Oh et al., CVPR 2018 (RGMP); S. Bengio et al., NeurIPS 2015 (scheduled sampling)"
+
+# %% tags=["parameters"]
+PRESET = "cpu"
+SEED = 0
+DEVICE = "auto"
+DATA_ROOT = None
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from course_lib.lessons import check, lesson, quiz
+from course_lib.viz import show, use_course_style
+
+use_course_style()
+course = lesson("05", preset=PRESET, seed=SEED, device=DEVICE, data_root=DATA_ROOT)
+device = str(course.device)
+
+# %% [markdown]
+# ## 1. The problem, seen
+#
+# The tracker of lesson 04 writes its object into a state, once, and then lives on what it remembers. Every frame rewrites that state. Here is a long clip: at the top the
+# truth, and J over time below it.
+
+# %%
+from course_lib import load_model
+from course_lib.data.small_world import SmallWorld
+from course_lib.methods.recurrent.scoring import follow_small
+from course_lib.methods.recurrent.train_config import RecurrentTraining
+from course_lib.viz import player
+from course_lib.vos.engine import segment
+
+config = RecurrentTraining.preset("cpu")
+worlds = config.test_worlds()  # 64 x 64 pixels, 24 frames
+names = {"S2S++": "s2s-plus-plus-small", "HS2S": "hs2s-small"}
+models = {name: load_model(file, device=device) for name, file in names.items()}
+
+
+def label_clip(model, clip) -> Tensor:
+    """Follow the object of a clip from its first mask. Returns [T, H, W] uint8."""
+    run = segment(model, clip.frames, clip.labels[0])
+    return torch.stack([run.labels(probs) for probs in run]).cpu()
+
+
+hidden = SmallWorld(worlds["occlusion"]).clips(20, seed=SEED + 40)[0]
+answers = {name: label_clip(model, hidden) for name, model in models.items()}
+player(
+    {"the truth": (hidden.frames, hidden.labels), **{name: (hidden.frames, masks) for name, masks in answers.items()}},
+    fps=6,
+    scale=3,
+    every=course.pick(smoke=6, cpu=1, gpu=1),
+    max_width=200,
+    max_kilobytes=60,
+    alt="A shape passes behind a bar; S2S++ and HS2S follow it",
+)
+
+# %% [markdown]
+# One clip shows nothing. Sixty clips, early frames against late ones:
+
+# %%
+from course_lib.metrics.slices import early_late, post_occlusion
+
+tests = {
+    kind: SmallWorld(worlds[kind]).clips(course.pick(smoke=6, cpu=60, gpu=200), seed=SEED + 50 + i)
+    for i, kind in enumerate(("plain", "occlusion", "look-alikes"))
+}
+tracks = {
+    name: {kind: follow_small(model.net, clips) for kind, clips in tests.items()}
+    for name, model in models.items()
+}
+for name in models:
+    print(name, early_late(tracks[name]["plain"], before=9, after=17), "\n")
+
+# %% [markdown]
+# ## 2. Two ways to find an object, and how each fails
+#
+# | | asks | fails when |
+# |---|---|---|
+# | **propagation** (lesson 04) | *where was it a moment ago?* | errors pile up; after an occlusion there is no moment ago |
+# | **matching** | *what here looks like the object in frame 0?* | two things look alike; the object changes its looks |
+#
+# Matching has no yesterday: a mistake in frame 5 cannot hurt frame 6. Take the features of frame 0 at one place of the object, and compare them with every place of a later
+# frame:
+
+# %%
+def features(net, frame: Tensor) -> Tensor:
+    """What the reference encoder sees in a frame without any mask: [C, h, w] at stride 4."""
+    image = frame[None].to(device).float() / 255
+    with torch.no_grad():
+        return net.matching.encoder(image, torch.zeros_like(image[:, :1])).levels[4][0].cpu()
+
+
+twins = tests["look-alikes"][course.pick(smoke=0, cpu=3, gpu=3)]
+first = features(models["HS2S"].net, twins.frames[0])
+inside = F.interpolate((twins.labels[:1, None] == 1).float(), first.shape[1:], mode="area")[0, 0]
+asked = (first * inside).sum((1, 2)) / inside.sum()  # [C], the mean over the object
+fig, axes = plt.subplots(2, 5, figsize=(9, 3.8))
+for column, t in zip(axes.T, (0, 5, 10, 15, 20)):
+    likeness = F.cosine_similarity(features(models["HS2S"].net, twins.frames[t]), asked[:, None, None], dim=0)
+    column[0].imshow(twins.frames[t].permute(1, 2, 0))
+    column[0].contour(twins.labels[t] == 1, levels=[0.5], colors="white", linewidths=1)
+    column[0].set_title(f"t = {t}", fontsize=9)
+    column[1].imshow(likeness, cmap="magma")
+for axis in axes.flat:
+    axis.set(xticks=[], yticks=[])
+axes[0, 0].set_ylabel("frame")
+axes[1, 0].set_ylabel("like frame 0?")
+show(fig, alt="Frames with two look-alikes, and how much each place looks like the object in frame 0: both light up")
+
+# %% [markdown]
+# They fail in **different** frames. That is the whole idea of the hybrid: let both speak, and let the network learn whom to believe.
+#
+# To know whether it works we must look at the right frames.
+
+# %% [markdown]
+# **Exercise 1.** A mean over all frames hides what happens after an occlusion. To score those frames, find the first one in which the object is *back*: it was
+# seen, then hidden (at most `tau` pixels), then seen again.
+
+# %% tags=["exercise", "first_reappearance"]
+def first_reappearance(areas: list[int], tau: int) -> int | None:
+    """First frame in which an object is seen again after its first occlusion.
+
+    areas: pixels of the object in each frame. At most tau pixels count as hidden.
+    Returns None if it was never hidden, or never came back.
+    """
+    ### BEGIN SOLUTION
+    seen = hidden = False
+    for t, area in enumerate(areas):
+        if area > tau and hidden:
+            return t
+        seen = seen or area > tau
+        hidden = seen and area <= tau
+    return None
+    ### END SOLUTION
+
+# %% tags=["check"]
+first_reappearance = check.first_reappearance(first_reappearance)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary> Three things happen in this order: visible, hidden, visible. An object that enters late is absent at first, not hidden. </details>
+#
+# <details><summary>Hint 2</summary> Go through the frames with two flags: was it ever seen, and is it hidden now? </details>
+#
+# <details><summary>Hint 3</summary> If it is visible and the flag <code>hidden</code> is set, return t; else <code>seen = seen or area > tau</code> and <code>hidden = seen and area <= tau</code>. </details>
+
+# %% tags=["nbval-check-output"]
+print("back in frame", first_reappearance([5, 5, 0, 0, 3, 0, 4], tau=0))
+late = {"S2S*": (73.7, 54.6), "HS2S": (76.3, 64.2)}  # J for t < 10 and t > 20, Table 6.6
+drops = {name: early - after for name, (early, after) in late.items()}
+for name, drop in drops.items():
+    print(f"{name:<5} loses {drop:.1f} points of J from early to late frames")
+print(f"that is {drops['S2S*'] - drops['HS2S']:.1f} points less")
+channels, mid, outputs, k = 2048, 256, 512, 7
+strips = 2 * (k * channels * mid + mid + k * mid * outputs + outputs)
+dense = k * k * channels * outputs + outputs
+print(f"7 x 7 window from strips: {strips:,} weights, dense: {dense:,}")
+
+# %% tags=["hide-input"]
+quiz(
+    "After an occlusion, frames in which the object is hidden AGAIN are left out of the score. Why?",
+    {
+        "They cannot be scored": "They can: J is 1 if the prediction is empty as well.",
+        "Two empty masks agree perfectly, so they flatter a method that lost the object": "A network that predicts nothing for ever gets J = 1 in each of them. Both numbers are worth printing, and only one of them says who found the object again.",
+        "Nobody annotated them": "They are annotated: as empty.",
+    },
+    right="Two empty masks agree perfectly, so they flatter a method that lost the object",
+)
+
+# %%
+for name in models:
+    print(name)
+    print(post_occlusion(tracks[name]["occlusion"], taus=(0,)), "\n")
+
+# %% [markdown]
+# ## 3. The hybrid, HS2S
+#
+# Three changes to S2S (Azimi, 2024, equations 6.8 to 6.13):
+#
+# $$ \begin{aligned}
+# h_0, c_0 &= 0 && \text{no initializer} \\
+# \tilde x_0 = \mathrm{RefEnc}(x_0, y_0),\quad \tilde x_{t-1} &= \mathrm{RefEnc}(x_{t-1}, \hat y_{t-1}) && \text{two references: the first frame, the last frame} \\
+# \tilde x_t &= \mathrm{Enc}(x_t, \hat y_{t-1}) && \text{the last mask goes in again} \\
+# h_t, c_t &= \mathrm{RNN}(\tilde x_t, h_{t-1}, c_{t-1}) \\
+# \hat y_t &= \mathrm{Dec}(\mathrm{Merge}(\tilde x_0, \tilde x_{t-1}, h_t))
+# \end{aligned} $$
+#
+# Frame 0 is the only one whose mask has no mistakes. Frame $t-1$ is the one that looks most alike. $h_t$ knows where the object was. *RefEnc* and *Enc* do not share
+# weights: in a reference, image and mask belong to the same moment; in the current frame the mask is one step old.
+#
+# **Merge** must look far, since the object has moved. A dense 7 × 7 convolution over 2,048 channels would have 51 million weights.
+
+# %% [markdown]
+# **Exercise 2.** The reference and the memory meet in a **global convolution**: a large window from thin strips. One path goes down and then across ($k \times 1$, then
+# $1 \times k$), the other across and then down; their results are added, and nothing bends in between.
+
+# %% tags=["exercise", "global_convolution"]
+def global_convolution(
+    x: Tensor, tall: Tensor, tall_wide: Tensor, wide: Tensor, wide_tall: Tensor
+) -> Tensor:
+    """Sum of two paths of thin convolutions without bias; the map keeps its size.
+
+    x: [B, C, h, w]. First path: tall [M, C, k, 1], then tall_wide [O, M, 1, k].
+    Second path: wide [M, C, 1, k], then wide_tall [O, M, k, 1]. k is odd.
+    Returns [B, O, h, w].
+    """
+    ### BEGIN SOLUTION
+    half = tall.shape[2] // 2
+    first = F.conv2d(F.conv2d(x, tall, padding=(half, 0)), tall_wide, padding=(0, half))
+    second = F.conv2d(F.conv2d(x, wide, padding=(0, half)), wide_tall, padding=(half, 0))
+    return first + second
+    ### END SOLUTION
+
+# %% tags=["check"]
+global_convolution = check.global_convolution(global_convolution)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary> <code>F.conv2d(x, tall, padding=(k // 2, 0))</code>: the padding is one number for rows and one for columns. </details>
+#
+# <details><summary>Hint 2</summary> Each path is two calls, with no activation in between: a ReLU there would make it more than one linear convolution. </details>
+#
+# <details><summary>Hint 3</summary> Tall strips are padded by <code>(half, 0)</code>, wide ones by <code>(0, half)</code>; add the two paths. </details>
+
+# %%
+impulse = torch.zeros(1, 1, 15, 15)
+impulse[0, 0, 7, 7] = 1
+up, across = torch.hann_window(9)[1:-1].view(1, 1, 7, 1), torch.linspace(-1, 1, 7).view(1, 1, 1, 7)
+answers = {
+    "first path alone": global_convolution(impulse, up, across, 0 * across, up),
+    "second path alone": global_convolution(impulse, 0 * up, across, up.mT, across.mT),
+    "both": global_convolution(impulse, up, across, up.mT, across.mT),
+}
+fig, axes = plt.subplots(1, 3, figsize=(7, 2.5))
+for axis, (name, answer) in zip(axes, answers.items()):
+    rank = torch.linalg.matrix_rank(answer[0, 0]).item()
+    axis.imshow(answer[0, 0], cmap="PuOr", vmin=-1, vmax=1)
+    axis.set(title=f"{name}: rank {rank}", xticks=[], yticks=[])
+    axis.title.set_fontsize(9)
+show(fig, alt="Answers of a 7 x 7 global convolution to one pixel: each path has rank 1, both have rank 2")
+
+# %% [markdown]
+# The answer to a single pixel *is* the kernel. Each path can only make a kernel of rank one (for each channel between the strips), the sum is of rank two. That is the price of
+# 9 million weights instead of 51.
+
+# %% [markdown]
+# **Exercise 3.** Another way to compare: each cell $q$ of the memory asks all cells $n$ of the reference, and weighs them by the **cosine** between the two,
+# $\text{weight}_{nq} = \mathrm{softmax}_n(\tau \cos(r_n, h_q))$. What does a cosine *not* look at?
+
+# %% tags=["exercise", "cosine_weights"]
+def cosine_weights(reference: Tensor, memory: Tensor, temperature: float) -> Tensor:
+    """How much each memory cell takes from each reference cell.
+
+    reference: [C, N], memory: [C, Q]; cells are columns.
+    temperature: tau, which multiplies the cosines.
+    Returns [N, Q]; every column sums to 1, also that of a cell of zeros.
+    """
+    ### BEGIN SOLUTION
+    cosines = F.normalize(reference, dim=0).T @ F.normalize(memory, dim=0)  # [N, Q]
+    return (temperature * cosines).softmax(dim=0)
+    ### END SOLUTION
+
+# %% tags=["check"]
+cosine_weights = check.cosine_weights(cosine_weights)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary> A cosine is the scalar product of two vectors of length 1. <code>F.normalize(x, dim=0)</code> makes every column that long, and leaves a column of zeros alone. </details>
+#
+# <details><summary>Hint 2</summary> <code>reference.T @ memory</code> of the normalised ones is [N, Q]. </details>
+#
+# <details><summary>Hint 3</summary> Multiply by the temperature and take the softmax over the reference cells, <code>dim=0</code>. </details>
+
+# %%
+generator = course.generator()
+seen, asked = torch.randn(6, 5, generator=generator), torch.randn(6, 4, generator=generator)
+moved = {
+    "cosine": (cosine_weights(10 * seen, 10 * asked, 5.0) - cosine_weights(seen, asked, 5.0)).abs().max(),
+    "scalar product": ((10 * seen).T @ (10 * asked)).softmax(0).sub((seen.T @ asked).softmax(0)).abs().max(),
+}
+for name, change in moved.items():
+    print(f"all features ten times as loud: {name} weights change by up to {change:.2f}")
+
+# %% tags=["hide-input"]
+quiz(
+    "Which of the two can have a preference for NEAR cells built into its weights?",
+    {
+        "The cosine weights": "They only look at what two cells contain; the same content anywhere gets the same weight.",
+        "The global convolution": "Each place of its window has a weight of its own, so it can trust near cells more. But it reaches only k // 2 cells, and its weights are the same for every input.",
+        "Both": "Cosine weights know nothing of places.",
+    },
+    right="The global convolution",
+)
+
+# %% [markdown]
+# ### What does frame 0 still say?
+#
+# Differentiate the answer of a late frame with respect to the *pixels of frame 0*. Where the gradient is large, the first frame still matters (the thesis's Figure 6.7).
+
+# %%
+from course_lib.viz.saliency import first_frame_saliency, saliency_figure
+
+frames = hidden.frames.to(device).float() / 255
+mask = (hidden.labels[:1, None] == 1).float().to(device)  # [1, 1, H, W]
+outputs = course.pick(smoke=[3], cpu=[3, 9, 15, 21], gpu=[3, 9, 15, 21])
+lit = {
+    name: first_frame_saliency(
+        lambda x, net=model.net: net.unroll(x[None], mask).logits[0, :, 0], frames, outputs
+    )
+    for name, model in models.items()
+}
+masks = {name: answers[name][outputs] for name in models}
+show(
+    saliency_figure(hidden.frames, hidden.labels[0] == 1, outputs, lit, masks),
+    alt="Frame 0 lit up by what it still gives to later masks: S2S++ goes dark, HS2S does not",
+)
+
+# %% [markdown]
+# ## 4. Fed with its own mistakes
+#
+# The mask that goes in again is a gift and a danger. In use it is the network's own.
+
+# %% [markdown]
+# **Exercise 4.** In use the network is fed its own masks. If in training it is always fed *true* ones, it never meets its own mistakes. **Scheduled sampling** turns from one to the
+# other: the chance $\varepsilon$ of a true mask is 1 until epoch `start`, then falls by `slope` each epoch, and stays at `floor`.
+
+# %% tags=["exercise", "truth_probability"]
+def truth_probability(
+    epoch: int, start: int = 300, slope: float = 0.004, floor: float = 0.5
+) -> float:
+    """Chance that a step is fed the true mask in this epoch."""
+    ### BEGIN SOLUTION
+    return min(1.0, max(floor, 1 - slope * (epoch - start)))
+    ### END SOLUTION
+
+# %% tags=["check"]
+truth_probability = check.truth_probability(truth_probability)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary> Between start and floor it is a straight line: <code>1 - slope * (epoch - start)</code>. </details>
+#
+# <details><summary>Hint 2</summary> Before <code>start</code> that line is above 1, later it sinks below the floor. </details>
+#
+# <details><summary>Hint 3</summary> <code>min(1.0, max(floor, ...))</code> </details>
+
+# %% [markdown]
+# What does such a number mean for a single clip? Steps marked y are fed a true mask, those marked ŷ the network's own. Find a setting in which training meets as many own masks *in a row* as use does.
+
+# %%
+from course_lib.viz.widgets import SamplingDial
+
+SamplingDial(epochs=750, start=300, slope=0.004, floor=0.5, frames=10)
+
+# %% [markdown]
+# **Exercise 5.** Which mask is each step fed? Step $t$ sees frame $t$ and the mask of frame $t - 1$: the given one for $t = 1$, later the truth where `teacher[t - 1]` says so,
+# else the network's own answer. Keep it *soft*.
+
+# %% tags=["exercise", "masks_fed"]
+def masks_fed(truth: Tensor, logits: Tensor, teacher: Tensor) -> Tensor:
+    """The masks of frames 0 … T-2, which steps 1 … T-1 are fed.
+
+    truth: [T, H, W] of 0.0 and 1.0; that of frame 0 is given.
+    logits: [T - 1, H, W], the network's answers for frames 1 … T-1.
+    teacher: [T] bool, True where the true mask of this frame is handed on.
+    Returns [T - 1, H, W] in [0, 1], with the gradient to the logits.
+    """
+    ### BEGIN SOLUTION
+    own = logits.sigmoid()
+    later = torch.where(teacher[1:-1, None, None], truth[1:-1], own[:-1])  # frames 1 … T-2
+    return torch.cat([truth[:1], later])
+    ### END SOLUTION
+
+# %% tags=["check"]
+masks_fed = check.masks_fed(masks_fed)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary> Write down who is fed what for T = 4: steps 1, 2, 3 are fed the masks of frames 0, 1, 2. </details>
+#
+# <details><summary>Hint 2</summary> The answer for frame t is <code>logits[t - 1]</code>; the mask of the last frame is fed to nobody. </details>
+#
+# <details><summary>Hint 3</summary> <code>torch.where(teacher[1:-1, None, None], truth[1:-1], logits.sigmoid()[:-1])</code>, behind <code>truth[:1]</code>. </details>
+
+# %% tags=["hide-input"]
+quiz(
+    "Why is the network fed probabilities and not a mask of zeros and ones?",
+    {
+        "Probabilities take less memory": "A mask of zeros and ones could take far less.",
+        "A threshold stops the gradient, and hides doubt": "A step function has slope zero, so a later frame could never say 'your mask did not help me'. And 0.51 and 0.99 would be the same.",
+        "The encoder expects three channels": "The mask is its fourth channel, whatever its values are.",
+    },
+    right="A threshold stops the gradient, and hides doubt",
+)
+
+# %% [markdown]
+# ## 5. Experiment: who earned it?
+#
+# The hybrid differs from S2S in four things at once: the references, the mask, a skip-memory, the distance classes. So take them apart. All rows below were trained 1,500 steps each,
+# three random seeds each, budget fixed beforehand. Published numbers beside them (Azimi, 2024, Table 6.8):
+
+# %%
+from course_lib.methods.recurrent.measured import load_summary
+
+summary = load_summary()
+rows = {
+    "s2s": "S2S",
+    "hs2s-first": "frame 0 alone",
+    "hs2s-previous": "previous frame alone",
+    "hs2s": "HS2S: both",
+    "hs2s-cosine": "both, cosine",
+    "hs2s-attention": "both, axial attention",
+}
+printed = dict(zip(rows, (61.4, 66.5, 66.2, 68.9, 66.9, 69.1)))  # Tables 6.8 and 6.11, on YouTube-VOS
+print(summary.table(rows, ("JF", "J early", "J late", "J after"), {row: {"JF": value} for row, value in printed.items()}))
+
+# %% [markdown]
+# And what was not in the table of the thesis: S2S with the hybrid's skip-memory and distance classes, but without any reference.
+
+# %%
+fair = {"s2s": "S2S", "s2s-skip1-distance": "S2S with equal parts", "hs2s": "HS2S"}
+print(summary.table(fair, ("JF", "J early", "J late", "J after")))
+for column in ("JF", "J late", "J after"):
+    print(summary.difference("hs2s", "s2s-skip1-distance", column))
+
+# %% [markdown]
+# ## 6. Looking into the future
+#
+# Why not use the frames that come after? **Bi-HS2S** runs a second RNN backwards, from the end (Table 6.9: 69.8 against 68.9). It needs the whole clip.
+
+# %% [markdown]
+# **Exercise 6.** The bidirectional variant uses future frames. A method is **causal** if its answer to frame $t$ never depends on a later frame. Nobody has to read code to find out: *change the future and see
+# whether the past answers move*. Write that test, for any method.
+
+# %% tags=["exercise", "is_causal"]
+def is_causal(segment, frames: Tensor, labels: Tensor) -> bool:
+    """Whether no answer depends on a later frame.
+
+    segment: a function of frames [T, 3, H, W] in [0, 1] and labels [H, W] uint8 of frame 0
+    that gives label maps [T, H, W]; the same input gives the same answer.
+    """
+    ### BEGIN SOLUTION
+    before = segment(frames, labels)
+    for t in range(1, len(frames)):
+        changed = torch.cat([frames[:t], 1 - frames[t:]])
+        if not torch.equal(segment(changed, labels)[:t], before[:t]):
+            return False
+    return True
+    ### END SOLUTION
+
+# %% tags=["check"]
+is_causal = check.is_causal(is_causal)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary> <code>torch.cat([frames[:t], 1 - frames[t:]])</code> keeps the past and turns the future into its negative. </details>
+#
+# <details><summary>Hint 2</summary> Answers 0 … t - 1 must not move; the answer to frame t itself may. </details>
+#
+# <details><summary>Hint 3</summary> Do that for every t from 1 to T - 1: a method may look one frame ahead, or at the middle of the clip only. </details>
+
+# %% tags=["hide-input"]
+quiz(
+    "Which single reference is better on average, the first frame (J&F 66.5) or the previous one (66.2)?",
+    {
+        "The first frame, clearly": "It is ahead by 0.3 points, from one run each. That is noise.",
+        "They do about the same, and both together do better": "66.5 and 66.2 against 68.9 with both: one anchors, the other is fresh. Their gains over S2S* (5.1 and 4.8) do not add up to the gain of both (7.5).",
+        "The previous frame, because it looks most like the current one": "It does, but its mask is the network's own, with its mistakes.",
+    },
+    right="They do about the same, and both together do better",
+)
+
+# %%
+from course_lib.methods.recurrent.load import load_bi_hs2s
+
+both_ways = load_bi_hs2s(None, torch.device(device))
+
+
+def offline(frames: Tensor, labels: Tensor) -> Tensor:
+    """Bi-HS2S: the whole clip at once."""
+    with torch.no_grad():
+        return both_ways.segment(frames.to(device), labels.to(device)).cpu()
+
+
+def streaming(frames: Tensor, labels: Tensor) -> Tensor:
+    """HS2S, frame by frame."""
+    run = segment(models["HS2S"], frames, labels)
+    return torch.stack([run.labels(probs) for probs in run]).cpu()
+
+
+short = hidden.frames[:6].float() / 255
+for name, method in {"HS2S": streaming, "Bi-HS2S": offline}.items():
+    print(f"{name:<8} causal: {is_causal(method, short, hidden.labels[0])}")
+
+# %% [markdown]
+# **RAFT-HS2S** adds a second task: predict optical flow, learnt without labels by asking that the warped next frame look like this one. The thesis reports that it does *not* help
+# (68.8 against 68.9). A negative result, printed: it says that whatever flow knows, the hybrid knows already, or cannot use.
+
+# %%
+rows = {
+    "hs2s": "HS2S",
+    "bi-hs2s": "Bi-HS2S",
+    "raft-hs2s": "RAFT-HS2S",
+    "hs2s-tt": "with Conv-TT-LSTM",
+    "hs2s-deep": "with five layers",
+}
+printed = dict(zip(rows, (68.9, 69.8, 68.8, 70.0, 67.6)))  # Tables 6.9 and 6.10
+print(summary.table(rows, ("JF", "J late", "J after"), {row: {"JF": value} for row, value in printed.items()}))
+
+# %% [markdown]
+# ## 7. Break it
+#
+# Hand the network a *wrong* mask at frame 6: move it by some pixels, or erase it. Whoever lives on the last mask alone stays wrong. Who recovers?
+
+# %%
+from course_lib.methods.recurrent.experiment import load_row
+from course_lib.methods.recurrent.load import SHIPPED
+
+nets = {
+    "previous frame alone": load_row("hs2s-previous", "cpu", SHIPPED / "hs2s-previous-small.safetensors"),
+    "frame 0 alone": load_row("hs2s-first", "cpu", SHIPPED / "hs2s-first-small.safetensors"),
+    "HS2S: both": models["HS2S"].net,
+}
+
+
+@torch.no_grad()
+def after_a_blow(net, clip, at: int, shift: int) -> np.ndarray:
+    """J of every frame after the first, where the mask of frame `at` was moved by `shift` pixels behind its back."""
+    net = net.to(device)
+    frames = clip.frames[None].to(device).float() / 255
+    truth = (clip.labels == 1).to(device)
+    state, scores = net.begin(frames[:, 0], truth[None, :1].float()), []
+    for t in range(1, len(truth)):
+        _, state = net.step(frames[:, t], state)
+        found = state.mask[0, 0] > 0.5
+        union = (found | truth[t]).sum()
+        scores.append(((found & truth[t]).sum() / union).item() if union else 1.0)
+        if t == at:
+            moved = torch.zeros_like(state.mask)
+            moved[..., shift:] = state.mask[..., : moved.shape[-1] - shift]
+            state = state._replace(mask=moved)
+    return np.array(scores)
+
+
+clips = [tests["plain"][i] for i in range(course.pick(smoke=2, cpu=24, gpu=100))]
+fig, axis = plt.subplots(figsize=(7, 3))
+for (name, net), style in zip(nets.items(), ("^:", "s--", "o-")):
+    lost = [
+        after_a_blow(net, clip, at=6, shift=0) - after_a_blow(net, clip, at=6, shift=12)
+        for clip in clips
+    ]
+    axis.plot(range(1, 24), np.mean(lost, axis=0), style, label=name, markersize=4)
+axis.axvline(6, color="#888888", linewidth=1)
+axis.set(xlabel="frame", ylabel="J lost by the blow", title="the mask of frame 6, moved by 12 pixels")
+axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+show(fig, alt="How much J each variant loses after its mask was moved once, and how fast it recovers")
+
+# %% [markdown]
+# ## 8. The claims board
+
+# %%
+from IPython.display import HTML
+
+from course_lib.claims import board_html, load_board
+
+HTML(board_html(load_board(lesson="05"), lesson="05"))
+
+# %% [markdown]
+# ## 9. What next
+#
+# * One reference frame is a memory of size one. Why not keep many? Lesson 13 does, and pays for it with time and space.
+# * The encoder here has seen nothing but striped shapes. `hs2s-lite` stands on ImageNet features and real video: `course track my.mp4 --box x0 y0 x1 y1 --model hs2s-lite`.
+# * Further reading: S. Wug Oh et al., *Fast Video Object Segmentation by Reference-Guided Mask Propagation*, CVPR 2018. S. Bengio et al., *Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks*, NeurIPS 2015. F. Azimi, PhD thesis, 2024, sections 6.4 and 6.5.
