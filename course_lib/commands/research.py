@@ -100,6 +100,8 @@ class Train:
             "s2s-small",
             "s2s-plus-plus-small",
             "hs2s-small",
+            "hs2s-first-small",
+            "hs2s-previous-small",
             "bi-hs2s-small",
             "hs2s-lite",
         ]

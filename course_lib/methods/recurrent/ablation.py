@@ -9,7 +9,7 @@ import json
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,13 @@ from jaxtyping import Float
 
 from course_lib.data.atomic import atomic_path
 from course_lib.errors import InputError, MissingDataError
-from course_lib.methods.recurrent.ablation_rows import ALIASES, ROW_NAMES, row_named
-from course_lib.methods.recurrent.experiment import TRACKS, train_row
+from course_lib.methods.recurrent.ablation_rows import ALIASES, ROW_NAMES, SHIPPED_ROWS, row_named
+from course_lib.methods.recurrent.experiment import LITE_NAME, TRACKS, train_row
+from course_lib.methods.recurrent.load import SHIPPED
 from course_lib.methods.recurrent.scoring import AFTER, EARLY, LATE, load_tracks
 from course_lib.methods.recurrent.train_config import RecurrentTraining
 from course_lib.metrics.object_tracks import Frames, Measure, ObjectTrack, every_frame
+from course_lib.training.cards import load_card, save_card
 from course_lib.training.run_directory import plain
 
 SEEDS = (0, 1, 2)
@@ -146,6 +148,28 @@ def collect(folder: str | Path) -> AblationResults:
     with atomic_path(folder / RESULTS) as temporary:
         temporary.write_text(json.dumps(table, separators=(",", ":")) + "\n", encoding="utf-8")
     return load_results(folder / RESULTS)
+
+
+def ship(folder: str | Path, name: str, to: str | Path = SHIPPED, seed: int = 0) -> Path:
+    """Copy a finished row out of a table of preset cpu, as the weights `name` with their card; returns their path.
+
+    name  of `SHIPPED_ROWS`; `course train NAME` trains the same network from nothing
+
+    Raises `InputError` for another name and for a table of other settings, `MissingDataError` if the run is not there.
+    """
+    folder = Path(folder).expanduser()
+    if name not in SHIPPED_ROWS or name == LITE_NAME:
+        names = [n for n in SHIPPED_ROWS if n != LITE_NAME]
+        raise InputError(f"{name!r} is no network that ships from this table; there are {', '.join(names)}")
+    row = row_named(SHIPPED_ROWS[name])
+    _agree(folder, RecurrentTraining.preset("cpu", row.family))
+    source = folder / row.name / str(seed) / f"{row.name}.safetensors"
+    card = load_card(source)
+    target = Path(to) / f"{name}.safetensors"
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+    save_card(replace(card, name=name, command=f"course train {name} --preset cpu --seed {seed}"), target)
+    return target
 
 
 def load_results(path: str | Path) -> AblationResults:

@@ -110,6 +110,8 @@ SHIPPED_ROWS = {  # networks that ship with the course, and which row each is
     "s2s-small": "s2s",
     "s2s-plus-plus-small": "s2s-plus-plus",
     "hs2s-small": "hs2s",
+    "hs2s-first-small": "hs2s-first",
+    "hs2s-previous-small": "hs2s-previous",
     "bi-hs2s-small": "bi-hs2s",
     "hs2s-lite": "hs2s",
 }

@@ -25,11 +25,14 @@ class FlowPrediction(NamedTuple):
     """A `Prediction` for frames 1 … T-1 with flow.
 
     flows  one [B, T-1, 2, H, W] per iteration, from frame t - 1 to frame t, in pixels (x, y)
+    back   [B, T-1, 2, H, W] from frame t to frame t - 1, without gradient: where it does not undo the last of `flows`,
+           a pixel is hidden in frame t
     """
 
     logits: Tensor
     distance: Tensor | None
     flows: list[Tensor]
+    back: Tensor
 
 
 class FlowVOS(RecurrentVOS):
@@ -68,7 +71,10 @@ class FlowVOS(RecurrentVOS):
     ) -> FlowPrediction:
         """As `unroll`, with the flow between all neighbouring frames."""
         prediction = self.unroll(frames, first, truth, teacher, detach)
-        return FlowPrediction(*prediction, self.flows(frames, self._masks(prediction, first, truth, teacher)))
+        masks = self._masks(prediction, first, truth, teacher)
+        with torch.no_grad():
+            back = self.flows(frames.flip(1), masks.flip(1))[-1].flip(1)
+        return FlowPrediction(*prediction, self.flows(frames, masks), back)
 
     def flows(
         self, frames: Float[Tensor, "b t 3 h w"], masks: Float[Tensor, "b t 1 h w"]
@@ -91,9 +97,9 @@ class FlowVOS(RecurrentVOS):
     def _masks(
         self, prediction: Prediction, first: Tensor, truth: Tensor | None, teacher: Tensor | bool | None
     ) -> Float[Tensor, "b t 1 h w"]:
-        """The masks that were handed on from frames 0 … T-2."""
+        """The masks that were handed on from frames 0 … T-2, and the answer for the last."""
         answers = prediction.logits.detach().float().sigmoid()  # of frames 1 … T-1
         masks = [first.to(answers)]
         for t in range(1, answers.shape[1]):
             masks.append(handed_on(answers[:, t - 1], truth, teacher, t, detach=True))
-        return torch.stack(masks, dim=1)
+        return torch.stack([*masks, answers[:, -1]], dim=1)

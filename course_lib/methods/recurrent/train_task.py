@@ -60,7 +60,8 @@ class RecurrentTask:
         return terms
 
     def _flow(self, prediction: FlowPrediction, frames: Tensor) -> Tensor:
-        """Photometric loss of a clip's flows, the mean over its pairs of frames, [B]."""
+        """Photometric loss of a clip's flows, the mean over its pairs of frames, [B]; hidden pixels are left out."""
         before, after = frames[:, :-1].flatten(0, 1), frames[:, 1:].flatten(0, 1)  # [B * (T-1), 3, H, W]
         flows = [flow.float().flatten(0, 1) for flow in prediction.flows]
-        return photometric_loss(before, after, flows).unflatten(0, (len(frames), -1)).mean(dim=1)
+        back = prediction.back.float().flatten(0, 1)
+        return photometric_loss(before, after, flows, back).unflatten(0, (len(frames), -1)).mean(dim=1)

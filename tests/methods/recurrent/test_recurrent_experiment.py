@@ -10,7 +10,7 @@ import torch
 from course_lib.commands import research
 from course_lib.data.small_world import SmallWorld, SmallWorldConfig
 from course_lib.errors import InputError, MissingDataError
-from course_lib.methods.recurrent.ablation import COLUMNS, RESULTS, collect, load_results, run_ablation
+from course_lib.methods.recurrent.ablation import COLUMNS, RESULTS, collect, load_results, run_ablation, ship
 from course_lib.methods.recurrent.ablation_rows import row_named
 from course_lib.methods.recurrent.experiment import TRACKS, load_row, new_network, parameter_groups, train_row
 from course_lib.methods.recurrent.schedules import ClipLengths
@@ -24,6 +24,7 @@ from course_lib.metrics.object_tracks import ObjectTrack
 from course_lib.training import FitConfig, fit
 from course_lib.training.cards import load_card
 from course_lib.training.course_clips import KEPT_OUT, davis_folder
+from course_lib.training.run_directory import plain
 from course_lib.vos.analysis import follow_objects
 
 SMOKE = RecurrentTraining.preset("smoke")
@@ -199,6 +200,24 @@ def test_a_table_refuses_what_could_not_be_compared(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             results.of(*arguments)
+
+
+def test_a_row_leaves_its_table_under_the_name_that_makes_it_again(tmp_path):
+    run = tmp_path / "table" / "s2s" / "0"
+    made = train_row("s2s", "smoke", run, device="cpu", progress=False)
+    settings = tmp_path / "table" / "training.json"
+    settings.write_text(json.dumps(plain(RecurrentTraining.preset("cpu"))), encoding="utf-8")
+    weights = ship(tmp_path / "table", "s2s-small", tmp_path)
+    card = load_card(weights)
+    assert weights.read_bytes() == made.weights.read_bytes() and card.metrics == made.card.metrics
+    assert (card.name, card.command) == ("s2s-small", "course train s2s-small --preset cpu --seed 0")
+    with pytest.raises(InputError, match="'s3s' is no network that ships from this table; there are s2s-small"):
+        ship(tmp_path / "table", "s3s", tmp_path)
+    with pytest.raises(MissingDataError, match=r"hs2s\.safetensors"):
+        ship(tmp_path / "table", "hs2s-small", tmp_path)
+    settings.write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="other settings"):
+        ship(tmp_path / "table", "s2s-small", tmp_path)
 
 
 def test_a_network_learns_a_still_disk_by_heart():

@@ -196,3 +196,15 @@ def test_precision_is_never_emulated():
     config = RecurrentTraining.preset("cpu")
     assert config.precision_on(CPU) in ("fp32", "bf16") and config.precision_on(torch.device("mps")) == "fp32"
     assert replace(config, precision="bf16").precision_on(torch.device("mps")) == "bf16"
+
+
+def test_flow_leaves_hidden_pixels_out_and_gets_no_gradient_from_the_check():
+    """A flow back that contradicts the flow everywhere hides every pixel: smoothness alone is left."""
+    one = task("raft-hs2s", replace(SMOKE, steps=10))
+    network, samples = new_network(one.row, SMOKE, 0), batch(one)
+    found = network(samples["frames"], (samples["masks"][:, 0] == 1).float())
+    assert found.back.shape == found.flows[-1].shape and not found.back.requires_grad
+    still = [torch.zeros_like(found.back)]
+    seen = one._flow(found._replace(flows=still, back=torch.zeros_like(found.back)), samples["frames"])
+    hidden = one._flow(found._replace(flows=still, back=found.back * 0 + 50), samples["frames"])
+    assert bool((seen > 0).all()) and bool((hidden == 0).all())  # a flow of zeros is smooth
