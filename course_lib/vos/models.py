@@ -24,6 +24,7 @@ class ModelEntry:
 
 
 _PROPAGATION = "course_lib.methods.propagation.mask_flow"
+_RECURRENT = "course_lib.methods.recurrent.load"
 _SPACE_TIME = "course_lib.methods.space_time_memory.load"
 
 MODELS = (
@@ -40,6 +41,9 @@ MODELS = (
         f"{_SPACE_TIME}:load_stcn_small_world",
         "the same, trained on the synthetic world alone; weights MIT",
     ),
+    ModelEntry("hs2s-small", f"{_RECURRENT}:load_hs2s", "recurrence and matching, trained on the small world's shapes"),
+    ModelEntry("s2s-plus-plus-small", f"{_RECURRENT}:load_s2s_plus_plus", "recurrence at three scales, the same shapes"),
+    ModelEntry("s2s-small", f"{_RECURRENT}:load_s2s", "recurrence at the bottleneck alone, the same shapes"),
     ModelEntry("copy", f"{_PROPAGATION}:load_copy", "the first mask, never moved"),
 )
 

@@ -53,10 +53,13 @@ def label_clip(model, clip) -> Tensor:
     return torch.stack([run.labels(probs) for probs in run]).cpu()
 
 
-hidden = SmallWorld(worlds["occlusion"]).clips(20, seed=SEED + 40)[0]
-answers = {name: label_clip(model, hidden) for name, model in models.items()}
+hidden = SmallWorld(worlds["occlusion"]).clips(20, seed=SEED + 40)[1]
+followed = {name: label_clip(model, hidden) for name, model in models.items()}
 player(
-    {"the truth": (hidden.frames, hidden.labels), **{name: (hidden.frames, masks) for name, masks in answers.items()}},
+    {
+        "the truth": (hidden.frames, hidden.labels),
+        **{name: (hidden.frames, masks) for name, masks in followed.items()},
+    },
     fps=6,
     scale=3,
     every=course.pick(smoke=6, cpu=1, gpu=1),
@@ -93,30 +96,36 @@ for name in models:
 # Matching has no yesterday: a mistake in frame 5 cannot hurt frame 6. Take the features of frame 0 at one place of the object, and compare them with every place of a later
 # frame:
 
+
 # %%
 def features(net, frame: Tensor) -> Tensor:
-    """What the reference encoder sees in a frame without any mask: [C, h, w] at stride 4."""
+    """What the reference encoder sees in a frame without any mask: [C, h, w] at stride 2."""
     image = frame[None].to(device).float() / 255
     with torch.no_grad():
-        return net.matching.encoder(image, torch.zeros_like(image[:, :1])).levels[4][0].cpu()
+        return net.matching.encoder(image, torch.zeros_like(image[:, :1])).levels[2][0].cpu()
 
 
-twins = tests["look-alikes"][course.pick(smoke=0, cpu=3, gpu=3)]
+twins = tests["look-alikes"][course.pick(smoke=0, cpu=12, gpu=12)]
 first = features(models["HS2S"].net, twins.frames[0])
+usual = first.mean((1, 2), keepdim=True)  # [C, 1, 1], what any place looks like
 inside = F.interpolate((twins.labels[:1, None] == 1).float(), first.shape[1:], mode="area")[0, 0]
-asked = (first * inside).sum((1, 2)) / inside.sum()  # [C], the mean over the object
+asked = ((first - usual) * inside).sum((1, 2)) / inside.sum()  # [C], the mean over the object
 fig, axes = plt.subplots(2, 5, figsize=(9, 3.8))
 for column, t in zip(axes.T, (0, 5, 10, 15, 20)):
-    likeness = F.cosine_similarity(features(models["HS2S"].net, twins.frames[t]), asked[:, None, None], dim=0)
+    seen = features(models["HS2S"].net, twins.frames[t]) - usual
+    likeness = F.cosine_similarity(seen, asked[:, None, None], dim=0)
     column[0].imshow(twins.frames[t].permute(1, 2, 0))
     column[0].contour(twins.labels[t] == 1, levels=[0.5], colors="white", linewidths=1)
     column[0].set_title(f"t = {t}", fontsize=9)
-    column[1].imshow(likeness, cmap="magma")
+    column[1].imshow(likeness, cmap="magma", vmin=0, vmax=1)
 for axis in axes.flat:
     axis.set(xticks=[], yticks=[])
 axes[0, 0].set_ylabel("frame")
 axes[1, 0].set_ylabel("like frame 0?")
-show(fig, alt="Frames with two look-alikes, and how much each place looks like the object in frame 0: both light up")
+show(
+    fig,
+    alt="Frames with two look-alikes, and how much each place looks like the object in frame 0: both light up",
+)
 
 # %% [markdown]
 # They fail in **different** frames. That is the whole idea of the hybrid: let both speak, and let the network learn whom to believe.
@@ -126,6 +135,7 @@ show(fig, alt="Frames with two look-alikes, and how much each place looks like t
 # %% [markdown]
 # **Exercise 1.** A mean over all frames hides what happens after an occlusion. To score those frames, find the first one in which the object is *back*: it was
 # seen, then hidden (at most `tau` pixels), then seen again.
+
 
 # %% tags=["exercise", "first_reappearance"]
 def first_reappearance(areas: list[int], tau: int) -> int | None:
@@ -144,6 +154,7 @@ def first_reappearance(areas: list[int], tau: int) -> int | None:
     return None
     ### END SOLUTION
 
+
 # %% tags=["check"]
 first_reappearance = check.first_reappearance(first_reappearance)
 
@@ -161,10 +172,6 @@ drops = {name: early - after for name, (early, after) in late.items()}
 for name, drop in drops.items():
     print(f"{name:<5} loses {drop:.1f} points of J from early to late frames")
 print(f"that is {drops['S2S*'] - drops['HS2S']:.1f} points less")
-channels, mid, outputs, k = 2048, 256, 512, 7
-strips = 2 * (k * channels * mid + mid + k * mid * outputs + outputs)
-dense = k * k * channels * outputs + outputs
-print(f"7 x 7 window from strips: {strips:,} weights, dense: {dense:,}")
 
 # %% tags=["hide-input"]
 quiz(
@@ -204,6 +211,7 @@ for name in models:
 # **Exercise 2.** The reference and the memory meet in a **global convolution**: a large window from thin strips. One path goes down and then across ($k \times 1$, then
 # $1 \times k$), the other across and then down; their results are added, and nothing bends in between.
 
+
 # %% tags=["exercise", "global_convolution"]
 def global_convolution(
     x: Tensor, tall: Tensor, tall_wide: Tensor, wide: Tensor, wide_tall: Tensor
@@ -220,6 +228,7 @@ def global_convolution(
     second = F.conv2d(F.conv2d(x, wide, padding=(0, half)), wide_tall, padding=(half, 0))
     return first + second
     ### END SOLUTION
+
 
 # %% tags=["check"]
 global_convolution = check.global_convolution(global_convolution)
@@ -246,15 +255,25 @@ for axis, (name, answer) in zip(axes, answers.items()):
     axis.imshow(answer[0, 0], cmap="PuOr", vmin=-1, vmax=1)
     axis.set(title=f"{name}: rank {rank}", xticks=[], yticks=[])
     axis.title.set_fontsize(9)
-show(fig, alt="Answers of a 7 x 7 global convolution to one pixel: each path has rank 1, both have rank 2")
+show(
+    fig,
+    alt="Answers of a 7 x 7 global convolution to one pixel: each path has rank 1, both have rank 2",
+)
 
 # %% [markdown]
 # The answer to a single pixel *is* the kernel. Each path can only make a kernel of rank one (for each channel between the strips), the sum is of rank two. That is the price of
 # 9 million weights instead of 51.
 
+# %% tags=["nbval-check-output"]
+channels, mid, out, k = 2048, 256, 512, 7
+strips = 2 * (k * channels * mid + mid + k * mid * out + out)
+dense = k * k * channels * out + out
+print(f"7 x 7 window from strips: {strips:,} weights, dense: {dense:,}")
+
 # %% [markdown]
 # **Exercise 3.** Another way to compare: each cell $q$ of the memory asks all cells $n$ of the reference, and weighs them by the **cosine** between the two,
 # $\text{weight}_{nq} = \mathrm{softmax}_n(\tau \cos(r_n, h_q))$. What does a cosine *not* look at?
+
 
 # %% tags=["exercise", "cosine_weights"]
 def cosine_weights(reference: Tensor, memory: Tensor, temperature: float) -> Tensor:
@@ -268,6 +287,7 @@ def cosine_weights(reference: Tensor, memory: Tensor, temperature: float) -> Ten
     cosines = F.normalize(reference, dim=0).T @ F.normalize(memory, dim=0)  # [N, Q]
     return (temperature * cosines).softmax(dim=0)
     ### END SOLUTION
+
 
 # %% tags=["check"]
 cosine_weights = check.cosine_weights(cosine_weights)
@@ -283,8 +303,14 @@ cosine_weights = check.cosine_weights(cosine_weights)
 generator = course.generator()
 seen, asked = torch.randn(6, 5, generator=generator), torch.randn(6, 4, generator=generator)
 moved = {
-    "cosine": (cosine_weights(10 * seen, 10 * asked, 5.0) - cosine_weights(seen, asked, 5.0)).abs().max(),
-    "scalar product": ((10 * seen).T @ (10 * asked)).softmax(0).sub((seen.T @ asked).softmax(0)).abs().max(),
+    "cosine": (cosine_weights(10 * seen, 10 * asked, 5.0) - cosine_weights(seen, asked, 5.0))
+    .abs()
+    .max(),
+    "scalar product": ((10 * seen).T @ (10 * asked))
+    .softmax(0)
+    .sub((seen.T @ asked).softmax(0))
+    .abs()
+    .max(),
 }
 for name, change in moved.items():
     print(f"all features ten times as loud: {name} weights change by up to {change:.2f}")
@@ -303,25 +329,52 @@ quiz(
 # %% [markdown]
 # ### What does frame 0 still say?
 #
-# Differentiate the answer of a late frame with respect to the *pixels of frame 0*. Where the gradient is large, the first frame still matters (the thesis's Figure 6.7).
+# Differentiate the answer of a late frame with respect to the *pixels of frame 0*: where the gradient is large, the first frame still matters (the thesis's Figure 6.7).
 
 # %%
-from course_lib.viz.saliency import first_frame_saliency, saliency_figure
+from course_lib.viz.saliency import first_frame_saliency, saliency_figure, share_on_object
 
-frames = hidden.frames.to(device).float() / 255
-mask = (hidden.labels[:1, None] == 1).float().to(device)  # [1, 1, H, W]
 outputs = course.pick(smoke=[3], cpu=[3, 9, 15, 21], gpu=[3, 9, 15, 21])
-lit = {
-    name: first_frame_saliency(
-        lambda x, net=model.net: net.unroll(x[None], mask).logits[0, :, 0], frames, outputs
-    )
-    for name, model in models.items()
-}
-masks = {name: answers[name][outputs] for name in models}
+
+
+def saliency(net, clip) -> Tensor:
+    """[n, H, W]: what each pixel of frame 0 gives to the masks of the frames in `outputs`."""
+    mask = (clip.labels[:1, None] == 1).float().to(device)
+    return first_frame_saliency(
+        lambda x: net.unroll(x[None], mask).logits[0, :, 0],
+        clip.frames.to(device).float() / 255,
+        outputs,
+    ).cpu()
+
+
+clips = [tests["plain"][i] for i in range(course.pick(smoke=1, cpu=5, gpu=30))]
+lit = {name: [saliency(model.net, clip) for clip in clips] for name, model in models.items()}
+masks = {name: label_clip(model, clips[0])[outputs] for name, model in models.items()}
 show(
-    saliency_figure(hidden.frames, hidden.labels[0] == 1, outputs, lit, masks),
-    alt="Frame 0 lit up by what it still gives to later masks: S2S++ goes dark, HS2S does not",
+    saliency_figure(
+        clips[0].frames,
+        clips[0].labels[0] == 1,
+        outputs,
+        {name: maps[0] for name, maps in lit.items()},
+        masks,
+    ),
+    alt="Frame 0 lit up by what it still gives to later masks, for S2S++ and HS2S",
 )
+for name, maps in lit.items():
+    share = (
+        torch.stack([share_on_object(m, c.labels[0] == 1) for m, c in zip(maps, clips)])
+        .nanmedian(0)
+        .values
+    )
+    size = torch.stack([m.sum((1, 2)) for m in maps]).median(0).values
+    print(name)
+    print("  share on the object  ", "  ".join(f"{s:8.0%}" for s in share.tolist()))
+    print("  size of the gradient ", "  ".join(f"{s:8.1f}" for s in size.tolist()))
+
+# %% [markdown]
+# One expects the gradient of a recurrent network to *vanish* with time. That of S2S++ does the opposite: it is huge, and it is spread over everything. The only way from frame 0 to a late
+# answer leads through every step between, and each may turn a small cause into a large effect. In HS2S there is a short way, by the reference: the gradient is small, and a far larger share of
+# it lies **on the object**.
 
 # %% [markdown]
 # ## 4. Fed with its own mistakes
@@ -332,6 +385,7 @@ show(
 # **Exercise 4.** In use the network is fed its own masks. If in training it is always fed *true* ones, it never meets its own mistakes. **Scheduled sampling** turns from one to the
 # other: the chance $\varepsilon$ of a true mask is 1 until epoch `start`, then falls by `slope` each epoch, and stays at `floor`.
 
+
 # %% tags=["exercise", "truth_probability"]
 def truth_probability(
     epoch: int, start: int = 300, slope: float = 0.004, floor: float = 0.5
@@ -340,6 +394,7 @@ def truth_probability(
     ### BEGIN SOLUTION
     return min(1.0, max(floor, 1 - slope * (epoch - start)))
     ### END SOLUTION
+
 
 # %% tags=["check"]
 truth_probability = check.truth_probability(truth_probability)
@@ -363,6 +418,7 @@ SamplingDial(epochs=750, start=300, slope=0.004, floor=0.5, frames=10)
 # **Exercise 5.** Which mask is each step fed? Step $t$ sees frame $t$ and the mask of frame $t - 1$: the given one for $t = 1$, later the truth where `teacher[t - 1]` says so,
 # else the network's own answer. Keep it *soft*.
 
+
 # %% tags=["exercise", "masks_fed"]
 def masks_fed(truth: Tensor, logits: Tensor, teacher: Tensor) -> Tensor:
     """The masks of frames 0 … T-2, which steps 1 … T-1 are fed.
@@ -377,6 +433,7 @@ def masks_fed(truth: Tensor, logits: Tensor, teacher: Tensor) -> Tensor:
     later = torch.where(teacher[1:-1, None, None], truth[1:-1], own[:-1])  # frames 1 … T-2
     return torch.cat([truth[:1], later])
     ### END SOLUTION
+
 
 # %% tags=["check"]
 masks_fed = check.masks_fed(masks_fed)
@@ -417,8 +474,16 @@ rows = {
     "hs2s-cosine": "both, cosine",
     "hs2s-attention": "both, axial attention",
 }
-printed = dict(zip(rows, (61.4, 66.5, 66.2, 68.9, 66.9, 69.1)))  # Tables 6.8 and 6.11, on YouTube-VOS
-print(summary.table(rows, ("JF", "J early", "J late", "J after"), {row: {"JF": value} for row, value in printed.items()}))
+printed = dict(
+    zip(rows, (61.4, 66.5, 66.2, 68.9, 66.9, 69.1))
+)  # Tables 6.8 and 6.11, on YouTube-VOS
+print(
+    summary.table(
+        rows,
+        ("JF", "J early", "J late", "J after"),
+        {row: {"JF": value} for row, value in printed.items()},
+    )
+)
 
 # %% [markdown]
 # And what was not in the table of the thesis: S2S with the hybrid's skip-memory and distance classes, but without any reference.
@@ -438,6 +503,7 @@ for column in ("JF", "J late", "J after"):
 # **Exercise 6.** The bidirectional variant uses future frames. A method is **causal** if its answer to frame $t$ never depends on a later frame. Nobody has to read code to find out: *change the future and see
 # whether the past answers move*. Write that test, for any method.
 
+
 # %% tags=["exercise", "is_causal"]
 def is_causal(segment, frames: Tensor, labels: Tensor) -> bool:
     """Whether no answer depends on a later frame.
@@ -453,6 +519,7 @@ def is_causal(segment, frames: Tensor, labels: Tensor) -> bool:
             return False
     return True
     ### END SOLUTION
+
 
 # %% tags=["check"]
 is_causal = check.is_causal(is_causal)
@@ -510,7 +577,11 @@ rows = {
     "hs2s-deep": "with five layers",
 }
 printed = dict(zip(rows, (68.9, 69.8, 68.8, 70.0, 67.6)))  # Tables 6.9 and 6.10
-print(summary.table(rows, ("JF", "J late", "J after"), {row: {"JF": value} for row, value in printed.items()}))
+print(
+    summary.table(
+        rows, ("JF", "J late", "J after"), {row: {"JF": value} for row, value in printed.items()}
+    )
+)
 
 # %% [markdown]
 # ## 7. Break it
@@ -522,7 +593,9 @@ from course_lib.methods.recurrent.experiment import load_row
 from course_lib.methods.recurrent.load import SHIPPED
 
 nets = {
-    "previous frame alone": load_row("hs2s-previous", "cpu", SHIPPED / "hs2s-previous-small.safetensors"),
+    "previous frame alone": load_row(
+        "hs2s-previous", "cpu", SHIPPED / "hs2s-previous-small.safetensors"
+    ),
     "frame 0 alone": load_row("hs2s-first", "cpu", SHIPPED / "hs2s-first-small.safetensors"),
     "HS2S: both": models["HS2S"].net,
 }
@@ -547,7 +620,7 @@ def after_a_blow(net, clip, at: int, shift: int) -> np.ndarray:
     return np.array(scores)
 
 
-clips = [tests["plain"][i] for i in range(course.pick(smoke=2, cpu=24, gpu=100))]
+clips = [tests["plain"][i] for i in range(course.pick(smoke=2, cpu=16, gpu=100))]
 fig, axis = plt.subplots(figsize=(7, 3))
 for (name, net), style in zip(nets.items(), ("^:", "s--", "o-")):
     lost = [
@@ -556,9 +629,13 @@ for (name, net), style in zip(nets.items(), ("^:", "s--", "o-")):
     ]
     axis.plot(range(1, 24), np.mean(lost, axis=0), style, label=name, markersize=4)
 axis.axvline(6, color="#888888", linewidth=1)
-axis.set(xlabel="frame", ylabel="J lost by the blow", title="the mask of frame 6, moved by 12 pixels")
+axis.set(
+    xlabel="frame", ylabel="J lost by the blow", title="the mask of frame 6, moved by 12 pixels"
+)
 axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
-show(fig, alt="How much J each variant loses after its mask was moved once, and how fast it recovers")
+show(
+    fig, alt="How much J each variant loses after its mask was moved once, and how fast it recovers"
+)
 
 # %% [markdown]
 # ## 8. The claims board

