@@ -41,9 +41,9 @@ MODELS = (
         f"{_SPACE_TIME}:load_stcn_small_world",
         "the same, trained on the synthetic world alone; weights MIT",
     ),
-    ModelEntry("hs2s-small", f"{_RECURRENT}:load_hs2s", "recurrence and matching, trained on the small world's shapes"),
-    ModelEntry("s2s-plus-plus-small", f"{_RECURRENT}:load_s2s_plus_plus", "recurrence at three scales, the same shapes"),
-    ModelEntry("s2s-small", f"{_RECURRENT}:load_s2s", "recurrence at the bottleneck alone, the same shapes"),
+    ModelEntry("hs2s-small", f"{_RECURRENT}:load_hs2s", "recurrence and matching; has seen the small world alone"),
+    ModelEntry("s2s-plus-plus-small", f"{_RECURRENT}:load_s2s_plus_plus", "recurrence at three scales; likewise"),
+    ModelEntry("s2s-small", f"{_RECURRENT}:load_s2s", "recurrence at the bottleneck alone; likewise"),
     ModelEntry("copy", f"{_PROPAGATION}:load_copy", "the first mask, never moved"),
 )
 
