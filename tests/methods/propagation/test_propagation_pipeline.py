@@ -3,6 +3,7 @@
 import _thread
 import gc
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -307,11 +308,17 @@ def test_an_interrupt_while_waiting():
 
     presser = threading.Thread(target=press)
     stream = PipelinedSegmenter(video).run(movie())
-    presser.start()
-    with pytest.raises(KeyboardInterrupt):
-        next(stream)
-        time.sleep(PATIENCE)  # where the interrupt would be noticed if the wait had swallowed it
-    presser.join()
+    # A shell starts background jobs with Ctrl-C ignored, and then Python would not notice it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        presser.start()
+        with pytest.raises(KeyboardInterrupt):
+            next(stream)
+            time.sleep(PATIENCE)  # where the interrupt would be noticed if the wait had swallowed it
+    finally:
+        presser.join()
+        signal.signal(signal.SIGINT, before)
+        stream.close()
     assert alive() == []
 
 
