@@ -1,7 +1,7 @@
 """ICNet: three branches, the deeper the smaller, so that a large frame is understood in real time.
 
 A shallow branch sees the frame at full size, a middle one at half, and its continuation at a quarter goes deep (Zhao et
-al., ECCV 2018; the segmenter of M. Paul, 2023, section 3.2.2). Unusual: the cut between `encode` and `decode` runs
+al., ECCV 2018; the segmenter of M. Paul, 2023, section 3.3.2). Unusual: the cut between `encode` and `decode` runs
 through the middle branch: what is deep may be carried from another frame, what is shallow is computed for this one.
 """
 
@@ -108,7 +108,7 @@ class ICNet(FrameSegmenter):
     ) -> Float[Tensor, "b classes h4 w4"]:
         """Logits of deep features, this frame's own or carried from another, and the shallow branches of `frames`.
 
-        This is the thesis's refiner (section 3.2.5): everything but the deep branch and the pyramid.
+        This is the thesis's refiner (section 3.3.5): everything but the deep branch and the pyramid.
         """
         if frames is None:
             raise InputError("ICNet's shallow branches see the frame: call decode(features, frames)")

@@ -1,6 +1,6 @@
 """Where carried labels cannot be trusted: those that change when they are sent back to the past and forth again.
 
-M. Paul (2023), section 3.2.4, equations 3.3 and 3.4. Labels are compared, not vectors, so a wrong flow that lands on
+M. Paul (2023), section 3.3.4, equations 3.3 and 3.4. Labels are compared, not vectors, so a wrong flow that lands on
 the same class counts as right. Unusual, and not said in the thesis: with *exact* flow this check stays silent at a
 plain disocclusion, because the ghost that the warp leaves there travels to the object it was copied from and back. It
 finds errors of the estimated flow; the check of vectors, here beside it, also finds what had no past.

@@ -1,6 +1,6 @@
 """Answers carried along flow: labels, probabilities and deep features fetched from where each new pixel was before.
 
-Each output pixel asks where it came from (backward warping; M. Paul, 2023, section 3.2.3, equations 3.1 and 3.2).
+Each output pixel asks where it came from (backward warping; M. Paul, 2023, section 3.3.3, equations 3.1 and 3.2).
 Unusual: the printed equation reads a flow that starts in the *old* frame at the *new* pixel, which is right only where
 flow is locally constant; that literal form is here as `Motion.literal`, beside the standard one.
 """

@@ -1,7 +1,7 @@
 """The refiner: a network that labels a frame with deep features that were carried from the past.
 
 Deep features change slowest and cost most; so they are warped, and only the shallow branches and the decoder see the
-new frame (M. Paul, 2023, section 3.2.5, whose "low level features" are these deep ones of low resolution). Unusual:
+new frame (M. Paul, 2023, section 3.3.5, whose "low level features" are these deep ones of low resolution). Unusual:
 nothing is trained. The refiner is the segmenter's own `decode`, so it costs what is left of the network without
 `encode`'s deep part.
 """

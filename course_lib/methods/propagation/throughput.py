@@ -39,7 +39,7 @@ class StageTimes:
         return self.segment[scale]
 
 
-THESIS = StageTimes(  # fitted to table 3.2, except flow, which section 3.3 gives as "below 5 ms"
+THESIS = StageTimes(  # fitted to table 3.2, except flow, which section 3.4.3 gives as "below 5 ms"
     segment=MappingProxyType({1.0: 25.84, 0.5: 14.76}), refine=14.6, warp=0.11, flow=5.0, blend=1.2
 )
 

@@ -1,6 +1,6 @@
 """A per-frame segmenter made into a video segmenter: key frames are segmented, the others carried along flow.
 
-The system EVS of M. Paul (2023), section 3.2, for any `FrameSegmenter` and any `Flow`. Each stage of a frame's life is
+The system EVS of M. Paul (2023), section 3.3, for any `FrameSegmenter` and any `Flow`. Each stage of a frame's life is
 a method without state, which `pipeline.py` runs on threads and this file one after the other. Unusual: probabilities
 are carried, not labels; labels are taken from them for the check and for the answer.
 """
