@@ -1,8 +1,8 @@
 """The video segmenter at work on several frames at once: flow and warping on CPU threads while the network is busy.
 
-M. Paul (2023), section 3.4.2: while the network labels one key frame, one core delivers five flows. Three stages, each in
-the order of the frames: flow, network, carrying. Unusual: every stage runs the same functions on the same inputs as
-`PropagatingSegmenter.run`, so the answers are equal bit for bit, whatever the timing.
+M. Paul (2023), section 3.4.2: while the network labels one key frame, one core delivers five flows. Three stages,
+each in the order of the frames: flow, network, carrying. Unusual: every stage runs the same functions on the same
+inputs as `PropagatingSegmenter.run`, so the answers are equal bit for bit, whatever the timing.
 """
 
 import weakref
