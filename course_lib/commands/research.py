@@ -104,10 +104,18 @@ class Train:
             "hs2s-previous-small",
             "bi-hs2s-small",
             "hs2s-lite",
+            "icnet-small-driving",
+            "icnet-half-driving",
+            "lite-driving",
+            "lite-camvid",
+            "lmanet-small",
+            "lmanet-small-self",
+            "lmanet-small-frame",
         ]
     ]
     """stcn-small and hs2s-lite also see DAVIS (weights CC BY-NC 4.0), stcn-small-world the synthetic world alone (MIT);
-    sstn-… and dq-sstn are the agents of lessons 01 to 03, s2s-… to bi-hs2s-… the recurrent networks of 04 and 05."""
+    sstn-… and dq-sstn are the agents of lessons 01 to 03, s2s-… to bi-hs2s-… the recurrent networks of 04 and 05.
+    icnet-… and lite-… label single frames for lesson 06, of the world or of CamVid; lmanet-… are those of lesson 07."""
     preset: Preset = "cpu"
     length: float = 1.0
     """Share of the preset's steps: 0.5 trains half as long."""
@@ -163,6 +171,21 @@ class Train:
                 device=self.device, length=self.length, budget=self.budget, fresh=self.fresh,
             )  # fmt: skip
             return recurrent.weights, recurrent.card
+        if self.name.startswith(("icnet", "lite")):
+            from course_lib.methods.propagation.train_segmenter import train_segmenter
+
+            segmenter = train_segmenter(
+                self.name, self.preset, folder, self.seed, data_root=self.data_root, device=self.device,
+                length=self.length, budget=self.budget, fresh=self.fresh,
+            )  # fmt: skip
+            return segmenter.weights, segmenter.card
+        if self.name.startswith("lmanet"):
+            from course_lib.methods.local_memory.load import train_local_memory
+
+            return train_local_memory(
+                self.name, self.preset, folder, self.seed, device=self.device, length=self.length, budget=self.budget,
+                fresh=self.fresh,
+            )  # fmt: skip
         from course_lib.methods.spatial_transformer.digit_weights import NAMES, train_sstn
 
         source = next(source for source, name in NAMES.items() if name == self.name)
