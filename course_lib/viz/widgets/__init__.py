@@ -9,7 +9,9 @@ from course_lib.viz.widgets.episode_record import EpisodeRecord, PageClassifier
 from course_lib.viz.widgets.memory import MemoryExplorer, MemoryRun
 from course_lib.viz.widgets.microscope import MetricMicroscope
 from course_lib.viz.widgets.sampling_dial import SamplingDial
+from course_lib.viz.widgets.schedule_dial import ScheduleDial
 from course_lib.viz.widgets.schedules import ScheduleEditor
+from course_lib.viz.widgets.window_explorer import WindowExplorer
 
 __all__ = [
     "AffinityExplorer",
@@ -23,5 +25,7 @@ __all__ = [
     "MetricMicroscope",
     "PageClassifier",
     "SamplingDial",
+    "ScheduleDial",
     "ScheduleEditor",
+    "WindowExplorer",
 ]
