@@ -110,8 +110,14 @@ def curve_settings(config: FitConfig) -> dict[str, object]:
     return {name: value for name, value in dataclasses.asdict(config).items() if name not in free}
 
 
-def check_same_settings(before: object, now: object, where: Path | None) -> None:
-    """Raise `InputError` that lists every setting in which the run kept in `where` and the present one differ."""
+_ADVICE = "Use the old settings to go on with it, another run directory to keep both, or fresh=True to start again"
+
+
+def check_same_settings(before: object, now: object, where: Path | None, advice: str = _ADVICE) -> None:
+    """Raise `InputError` that lists every setting in which the run kept in `where` and the present one differ.
+
+    advice  a sentence without its full stop: what to do about it
+    """
     old, new = _flat(before), _flat(now)
     absent = "(not set)"
     differences = [
@@ -120,10 +126,7 @@ def check_same_settings(before: object, now: object, where: Path | None) -> None
         if old.get(name, absent) != new.get(name, absent)
     ]
     if differences:
-        raise InputError(
-            f"{where} holds a run with other settings: {'; '.join(differences)}. Use the old settings to go on with "
-            "it, another run directory to keep both, or fresh=True to start again"
-        )
+        raise InputError(f"{where} holds a run with other settings: {'; '.join(differences)}. {advice}")
 
 
 def _flat(value: object, name: str = "") -> dict[str, object]:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from course_lib.data.atomic import atomic_path, write_failed
 from course_lib.errors import InputError
+from course_lib.training.config import check_same_settings
 
 _PACKAGES = ("seeing-through-time", "torch", "torchvision", "accelerate", "numpy", "safetensors")
 
@@ -178,3 +179,17 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def keep_settings(path: Path, config: object) -> None:
+    """Write the settings that all rows of a table share to `path`, as JSON, or hold them against those it has.
+
+    Raises `InputError` that lists the differences if the folder was begun with others.
+    """
+    wanted = plain(config)
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        check_same_settings(before, wanted, path.parent, "Rows must train alike, so use another folder")
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")

@@ -632,7 +632,7 @@ for kind, height_ in zip(("noise", "glare"), (1, 0)):
     for (name, (one, other)), colour, hatch in zip(
         parts.items(), ("#BDBDBD", "#56B4E9", "#0072B2"), ("", "///", "")
     ):
-        share = summary.difference(one, other, kind=kind).mean()
+        share = summary.difference(one, other, kind=kind).mean
         axis.barh(
             height_,
             share,
@@ -691,7 +691,7 @@ show(fig, alt="mIoU against the number of frames that a trained network reads")
 # And by class: who gains from the past?
 
 # %%
-gain = np.array([summary.difference("memory", "self", column=name).mean() for name in STREET_CLASSES])
+gain = np.array([summary.difference("memory", "self", column=name).mean for name in STREET_CLASSES])
 base = np.array([summary.of("frame", column=name).mean() for name in STREET_CLASSES])
 order = [i for i in np.argsort(-gain) if np.isfinite(gain[i])]
 fig, axis = plt.subplots(figsize=(7.5, 3.2))

@@ -13,7 +13,7 @@ from course_lib.errors import InputError, MissingDataError
 from course_lib.training.cards import Card, TrainedOn, load_card, save_card
 from course_lib.training.config import FitConfig
 from course_lib.training.export import export_weights, load_weights
-from course_lib.training.run_directory import RunDirectory, environment, plain, read_metrics
+from course_lib.training.run_directory import RunDirectory, environment, keep_settings, plain, read_metrics
 
 
 def test_a_cut_last_row_is_left_out_and_another_bad_one_is_an_error(tmp_path):
@@ -147,3 +147,13 @@ def test_incomplete_cards(tmp_path):
     path.write_text(json.dumps(entries))
     with pytest.raises(InputError, match=r"a.json is not a card: .*budget"):
         load_card(weights)
+
+
+def test_rows_of_a_table_keep_their_settings(tmp_path):
+    path = tmp_path / "table" / "settings.json"
+    keep_settings(path, {"steps": 5, "world": {"size": 64}})
+    before = path.read_bytes()
+    keep_settings(path, {"steps": 5, "world": {"size": 64}})
+    with pytest.raises(InputError, match=r"world.size was 64, is 32\. Rows must train alike, so use another folder"):
+        keep_settings(path, {"steps": 5, "world": {"size": 32}})
+    assert path.read_bytes() == before

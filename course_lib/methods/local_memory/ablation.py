@@ -15,11 +15,12 @@ from jaxtyping import Float, Int
 
 from course_lib.data.noisy_drives import TROUBLES
 from course_lib.errors import InputError, MissingDataError
-from course_lib.methods.local_memory.experiment import SCORES, SETTINGS, TableData, agree, train_row
+from course_lib.methods.local_memory.experiment import SCORES, SETTINGS, TableData, train_row
 from course_lib.methods.local_memory.rows import ROW_NAMES, Row, row_named
 from course_lib.methods.local_memory.scoring import Counts, class_iou, clip_iou, load_counts, mean_iou
 from course_lib.methods.local_memory.train_config import LocalMemoryTraining
-from course_lib.methods.local_memory.turns import is_taken
+from course_lib.training.run_directory import keep_settings
+from course_lib.training.turns import is_taken
 
 SEEDS = (0, 1, 2)
 EVERY = "all"  # clips with either kind of trouble together
@@ -111,7 +112,7 @@ def run_ablation(
     chosen = [row_named(name) for name in dict.fromkeys(rows)]
     config = (LocalMemoryTraining.preset(preset) if isinstance(preset, str) else preset).shortened(length)
     folder = Path(folder).expanduser()
-    agree(folder, config)
+    keep_settings(folder / SETTINGS, config)
     first = [(name, seed) for name in dict.fromkeys(row.frame_row for row in chosen) for seed in seeds]
     rest = [(row.name, seed) for seed in seeds for row in chosen if row.trained]
     left = [job for job in (*first, *rest) if not (folder / job[0] / str(job[1]) / SCORES).is_file()]

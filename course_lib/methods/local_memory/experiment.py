@@ -5,7 +5,6 @@ every other row starts from it. Unusual: what is tested is what is kept, the wei
 features of a segmenter are computed once for all rows that start from it.
 """
 
-import json
 import math
 import shutil
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +15,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from course_lib.data.atomic import atomic_path
 from course_lib.data.noisy_drives import TROUBLES, stored_noisy_drives
 from course_lib.data.synthetic import STREET_CLASSES
 from course_lib.methods.local_memory.network import LocalMemoryNet
@@ -25,7 +23,6 @@ from course_lib.methods.local_memory.scoring import Counts, class_iou, load_coun
 from course_lib.methods.local_memory.train_config import LocalMemoryTraining, Stage
 from course_lib.methods.local_memory.train_data import ClipSource, SpoiltClips, SpoiltFrames, keep_features
 from course_lib.methods.local_memory.train_task import ClipTask
-from course_lib.methods.local_memory.turns import take_turn
 from course_lib.methods.propagation.segmenter import FrameSegmenter
 from course_lib.methods.propagation.train_data import class_frequencies
 from course_lib.methods.propagation.train_task import SegmenterTask, class_weights
@@ -33,10 +30,11 @@ from course_lib.nn.device import resolve_device
 from course_lib.nn.weights import load_exactly, read_state_dict
 from course_lib.training import FitConfig, FitResult, fit
 from course_lib.training.cards import Card, TrainedOn, load_card, save_card
-from course_lib.training.config import Task, check_same_settings
+from course_lib.training.config import Task
 from course_lib.training.export import SHIPPED_BYTES, export_weights, load_weights
 from course_lib.training.parallel import from_main, is_main_process
-from course_lib.training.run_directory import describe_machine, now, plain
+from course_lib.training.run_directory import describe_machine, keep_settings, now
+from course_lib.training.turns import take_turn
 
 SETTINGS = "training.json"  # of a folder
 SCORES = "scores.npz"  # what a finished run has
@@ -117,7 +115,7 @@ def train_row(
     row = row_named(row) if isinstance(row, str) else row
     config = LocalMemoryTraining.preset(preset) if isinstance(preset, str) else preset
     config, folder, place = config.shortened(length), Path(folder).expanduser(), resolve_device(device)
-    agree(folder, config)
+    keep_settings(folder / SETTINGS, config)
     run = folder / row.name / str(seed)
     if (run / SCORES).is_file():
         return _finished(row, config, run, place)
@@ -141,17 +139,6 @@ def new_network(row: Row, config: LocalMemoryTraining, seed: int) -> LocalMemory
         torch.manual_seed(seed)
         segmenter = build_backbone(row.backbone, config, CLASSES)
         return LocalMemoryNet(segmenter, row.memory(config))
-
-
-def agree(folder: Path, config: LocalMemoryTraining) -> None:
-    """Keep the settings with a table's folder. Raises `InputError` if it was begun with others."""
-    path, wanted = folder / SETTINGS, plain(config)
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        check_same_settings(before, wanted, folder)
-        return
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)

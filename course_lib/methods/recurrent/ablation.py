@@ -24,10 +24,12 @@ from course_lib.methods.recurrent.scoring import AFTER, EARLY, LATE, load_tracks
 from course_lib.methods.recurrent.train_config import RecurrentTraining
 from course_lib.metrics.object_tracks import Frames, Measure, ObjectTrack, every_frame
 from course_lib.training.cards import load_card, save_card
-from course_lib.training.run_directory import plain
+from course_lib.training.run_directory import keep_settings
+from course_lib.training.turns import take_turn
 
 SEEDS = (0, 1, 2)
 RESULTS = "ablation.json"
+SETTINGS = "training.json"
 _COLUMNS: dict[str, tuple[Measure, Frames]] = {
     "J": ("J", every_frame),
     "F": ("F", every_frame),
@@ -99,9 +101,10 @@ def run_ablation(
     preset  smoke or cpu, whose training is the same for all rows, or a `RecurrentTraining`
     length  share of the preset's steps, for all rows
 
-    Called again, it goes on; processes with other rows or seeds may work in the same folder. Checkpoints of a finished
-    run are removed, weights and tracks stay. Raises `InputError` for unknown rows, for a folder with other settings,
-    and for the preset gpu, which trains its families differently long. Built in lessons 04 and 05.
+    Called again, it goes on; called in several processes, these share the work, and each returns when all is done.
+    Checkpoints of a finished run are removed, weights and tracks stay. Raises `InputError` for unknown rows, for a
+    folder with other settings, and for the preset gpu, which trains its families differently long. Built in lessons 04
+    and 05.
     """
     if preset == "gpu":
         raise InputError(
@@ -111,16 +114,26 @@ def run_ablation(
     names = list(dict.fromkeys(row_named(name).name for name in rows))
     config = (RecurrentTraining.preset(preset) if isinstance(preset, str) else preset).shortened(length)
     folder = Path(folder).expanduser()
-    _agree(folder, config)
-    for seed in seeds:
-        for name in names:
-            run = folder / name / str(seed)
-            if (run / TRACKS).is_file():
-                continue
-            train_row(name, config, run, seed, device=device, progress=progress)
-            shutil.rmtree(run / "checkpoints", ignore_errors=True)
-            collect(folder)
+    keep_settings(folder / SETTINGS, config)
+    for wait in (False, True):  # first what nobody is at, then what others are at, in case they do not finish it
+        for seed in seeds:
+            for name in names:
+                run = folder / name / str(seed)
+                if not (run / TRACKS).is_file():
+                    _take_part(name, config, run, seed, wait, device, progress)
     return collect(folder)
+
+
+def _take_part(
+    name: str, config: RecurrentTraining, run: Path, seed: int, wait: bool, device: str, progress: bool
+) -> None:
+    """Train a row with one random seed, unless another process is at it, or has finished it after a wait."""
+    with take_turn(run, wait) as mine:
+        if not mine or (run / TRACKS).is_file():
+            return
+        train_row(name, config, run, seed, device=device, progress=progress)
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
+        collect(run.parents[1])
 
 
 def collect(folder: str | Path) -> AblationResults:
@@ -143,7 +156,7 @@ def collect(folder: str | Path) -> AblationResults:
                 of_seed[test_set] = {column: _column(tracks, column) for column in COLUMNS}
     if not scores:
         raise MissingDataError(f"{folder} holds no finished run; `run_ablation` makes them")
-    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    training = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     table = {"training": training, "clips": clips, "scores": scores}
     with atomic_path(folder / RESULTS) as temporary:
         temporary.write_text(json.dumps(table, separators=(",", ":")) + "\n", encoding="utf-8")
@@ -162,7 +175,7 @@ def ship(folder: str | Path, name: str, to: str | Path = SHIPPED, seed: int = 0)
         names = [n for n in SHIPPED_ROWS if n != LITE_NAME]
         raise InputError(f"{name!r} is no network that ships from this table; there are {', '.join(names)}")
     row = row_named(SHIPPED_ROWS[name])
-    _agree(folder, RecurrentTraining.preset("cpu", row.family))
+    keep_settings(folder / SETTINGS, RecurrentTraining.preset("cpu", row.family))
     source = folder / row.name / str(seed) / f"{row.name}.safetensors"
     card = load_card(source)
     target = Path(to) / f"{name}.safetensors"
@@ -210,16 +223,3 @@ def _sure(track: ObjectTrack) -> float:
     if track.confidence is None or np.isnan(track.confidence).all():
         return math.nan
     return float(np.nanmean(track.confidence))
-
-
-def _agree(folder: Path, config: RecurrentTraining) -> None:
-    """Keep the settings with the folder. Raises `InputError` if it was begun with others."""
-    path, wanted = folder / "training.json", plain(config)
-    if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) != wanted:
-            raise InputError(
-                f"{path} belongs to a table with other settings; rows must train alike, so use a new folder"
-            )
-        return
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")

@@ -12,12 +12,13 @@ from course_lib.data.synthetic import STREET_CLASSES
 from course_lib.errors import InputError, MissingDataError
 from course_lib.methods.local_memory import ablation
 from course_lib.methods.local_memory.ablation import collect, run_ablation
-from course_lib.methods.local_memory.experiment import SCORES, agree
+from course_lib.methods.local_memory.experiment import SCORES, SETTINGS
 from course_lib.methods.local_memory.measured import COLUMNS, load_summary, write_summary
 from course_lib.methods.local_memory.scoring import class_iou, clip_iou, mean_iou, save_counts
 from course_lib.methods.local_memory.train_config import LocalMemoryTraining
-from course_lib.methods.local_memory.turns import take_turn
 from course_lib.metrics.bootstrap import paired_bootstrap
+from course_lib.training.run_directory import keep_settings
+from course_lib.training.turns import take_turn
 
 SMOKE = LocalMemoryTraining.preset("smoke")
 CLASSES = len(STREET_CLASSES)
@@ -26,7 +27,7 @@ SIZES = {"frame": (0,), "self": (0,), "memory": (1, 2, 4), "size-4": (2, 4)}
 
 def made_up(folder, rows=SIZES, seeds=(0, 1, 2), clips=6):
     """A folder as `run_ablation` leaves it, with random counts; `cyclist` is nowhere."""
-    agree(folder, SMOKE)
+    keep_settings(folder / SETTINGS, SMOKE)
     rng = np.random.default_rng(0)
     for row, sizes in rows.items():
         for seed in seeds[row] if isinstance(seeds, dict) else seeds:
@@ -145,7 +146,9 @@ def test_the_summary_holds_what_the_table_holds(tmp_path):
             np.testing.assert_allclose(found, 100 * results.class_iou(row, kind), atol=0.006)
     assert np.isnan(summary.of("memory", "cyclist")).all()
     difference = summary.difference("memory", "self", "pole", "noise")
-    np.testing.assert_allclose(difference, summary.of("memory", "pole", "noise") - summary.of("self", "pole", "noise"))
+    np.testing.assert_allclose(
+        difference.values, summary.of("memory", "pole", "noise") - summary.of("self", "pole", "noise")
+    )
     reads = summary.by_memory_size("memory", "glare")
     assert list(reads) == [1, 2, 4]
     np.testing.assert_allclose(reads[4], 100 * results.mean_iou("memory", "glare", 4), atol=0.006)
@@ -169,7 +172,7 @@ def test_the_summary_prints_tables(tmp_path):
     for call, message in (
         (lambda: summary.of("best"), "no row 'best' in the summary; there are frame, self"),
         (lambda: summary.of("frame", "tree"), "no column 'tree'"),
-        (lambda: summary.of("frame", kind="fog"), "no kind 'fog'"),
+        (lambda: summary.of("frame", kind="fog"), "no kind of clip 'fog'"),
         (lambda: summary.by_memory_size("frame"), "rows tested with several memory sizes are memory, size-4"),
     ):
         with pytest.raises(InputError, match=message):
@@ -187,5 +190,5 @@ def test_summaries_that_cannot_be_written_or_read(tmp_path):
     whole = json.loads(path.read_text())
     for broken in ({**whole, "format": 0}, {**whole, "columns": ["mIoU"]}, {"format": 1}, []):
         path.write_text(json.dumps(broken))
-        with pytest.raises(InputError, match="does not hold a summary of this table"):
+        with pytest.raises(InputError, match="does not hold a summary of a table"):
             load_summary(path)

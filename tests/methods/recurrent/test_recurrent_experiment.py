@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+import course_lib.training.turns as turns
 from course_lib.commands import research
 from course_lib.data.small_world import SmallWorld, SmallWorldConfig
 from course_lib.errors import InputError, MissingDataError
+from course_lib.methods.recurrent import ablation
 from course_lib.methods.recurrent.ablation import COLUMNS, RESULTS, collect, load_results, run_ablation, ship
 from course_lib.methods.recurrent.ablation_rows import row_named
 from course_lib.methods.recurrent.experiment import TRACKS, load_row, new_network, parameter_groups, train_row
@@ -25,6 +27,7 @@ from course_lib.training import FitConfig, fit
 from course_lib.training.cards import load_card
 from course_lib.training.course_clips import KEPT_OUT, davis_folder
 from course_lib.training.run_directory import plain
+from course_lib.training.turns import take_turn
 from course_lib.vos.analysis import follow_objects
 
 SMOKE = RecurrentTraining.preset("smoke")
@@ -177,7 +180,7 @@ def test_a_table_goes_on_skips_what_is_done_and_pairs_rows_clip_by_clip(tmp_path
 
 def test_a_table_refuses_what_could_not_be_compared(tmp_path):
     run_ablation("smoke", tmp_path, rows=("s2s",), seeds=(0,), device="cpu", progress=False)
-    with pytest.raises(InputError, match="rows must train alike"):
+    with pytest.raises(InputError, match="Rows must train alike"):
         run_ablation("smoke", tmp_path, rows=("rgmp",), seeds=(0,), length=2.0, device="cpu", progress=False)
     with pytest.raises(InputError, match="no equal steps"):
         run_ablation("gpu", tmp_path / "gpu")
@@ -268,3 +271,24 @@ def test_lite_learns_from_davis_and_is_scored_on_its_kept_out_sequences(course_d
     assert {track.clip for track in made.tracks["kept-out DAVIS"]} <= set(KEPT_OUT)
     assert made.card.licence == "CC BY-NC 4.0" and made.card.data[0].name == "DAVIS"
     assert made.card.command == "course train hs2s-lite --preset smoke --seed 0"
+
+
+def test_processes_share_a_table(tmp_path, monkeypatch):
+    """What another process is at comes last; what it has finished by then is not trained again."""
+    order = []
+
+    def train(name, config, run, seed, **rest):
+        order.append((name, seed))
+        (run / TRACKS).write_text("")
+
+    monkeypatch.setattr(ablation, "train_row", train)
+    monkeypatch.setattr(ablation, "collect", lambda folder: None)
+    with take_turn(tmp_path / "s2s" / "0", wait=False):
+
+        def other_finishes(*_):
+            (tmp_path / "s2s" / "0" / TRACKS).write_text("")
+            (tmp_path / "s2s" / "0" / "turn.json").unlink()
+
+        monkeypatch.setattr(turns.time, "sleep", other_finishes)
+        run_ablation("smoke", tmp_path, ("s2s", "rgmp"), (0, 1), device="cpu", progress=False)
+    assert order == [("rgmp", 0), ("s2s", 1), ("rgmp", 1)]

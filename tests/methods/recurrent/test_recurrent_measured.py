@@ -141,7 +141,7 @@ def test_errors(summary, tmp_path):
         summary.of("rgmp", "J")
     with pytest.raises(InputError, match="no column 'J&F' in the summary; there are J, F, JF"):
         summary.of("s2s", "J&F")
-    with pytest.raises(InputError, match="no clips 'davis' in the summary; there are all, plain"):
+    with pytest.raises(InputError, match="no kind of clip 'davis' in the summary; there are all, plain"):
         summary.difference("hs2s", "s2s", "J", "davis")
     with pytest.raises(InputError, match="does not show: hs2s: F"):
         summary.table(["hs2s"], ("J",), {"hs2s": {"F": 70.0}})

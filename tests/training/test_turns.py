@@ -11,9 +11,9 @@ import time
 import psutil
 import pytest
 
-import course_lib.methods.local_memory.turns as turns
+import course_lib.training.turns as turns
 from course_lib.errors import WriteError
-from course_lib.methods.local_memory.turns import is_taken, take_turn
+from course_lib.training.turns import is_taken, take_turn
 
 
 def write(folder, **changes):
