@@ -8,7 +8,7 @@ the table is finished, a claim takes seconds.
 """
 
 from course_lib.claims.claim import Claim, Published, Source
-from course_lib.claims.recurrent_claim import recurrent_claim
+from course_lib.claims.families import recurrent
 
 _ABLATED = "6.3.2"
 _THIRDS = "thirds by first area, within clips of a kind, those with a bar left out"
@@ -19,7 +19,7 @@ _WIDE = (
 )
 
 _REMEMBERING = (
-    recurrent_claim(
+    recurrent(
         "04-recurrence",
         "A recurrent network keeps its object better than one that is told its previous mask and remembers nothing.",
         "J of S2S minus J of the same encoder and decoder without recurrence, guided by the previous mask, all clips",
@@ -33,7 +33,7 @@ _REMEMBERING = (
         note="Whether points or percent of the score is not said. The guided network learns on its own masks too "
         "(scheduled sampling), which is not said either.",
     ),
-    recurrent_claim(
+    recurrent(
         "04-recurrence-lookalikes",
         "What it remembers is which object is meant: it beats the mask-guided network beside a look-alike.",
         "J of S2S minus J of the mask-guided network without recurrence, clips with a look-alike",
@@ -46,7 +46,7 @@ _REMEMBERING = (
         note="The first of two jobs that the thesis supposes of the recurrence; the second, to align features with the "
         "frame at hand, has no test of its own there.",
     ),
-    recurrent_claim(
+    recurrent(
         "04-small-objects",
         "Small objects get lost: S2S is far worse on them than on large ones.",
         f"J of S2S on the third of clips with the largest objects minus on the third with the smallest, {_THIRDS}, "
@@ -61,7 +61,7 @@ _REMEMBERING = (
         note="Shown there in pictures (figures 6.4 and 6.5). Fifteen points count as far; a pixel off costs a small "
         "object more J in any case. In the trial they were 31 points apart.",
     ),
-    recurrent_claim(
+    recurrent(
         "04-small-doubt",
         "S2S is less sure of small objects than of large ones.",
         "mean |p - 0.5| of S2S over the object's true pixels: on the third of clips with the largest objects minus on "
@@ -78,7 +78,7 @@ _REMEMBERING = (
 )
 
 _SKIP_MEMORY = (
-    recurrent_claim(
+    recurrent(
         "04-skip-memory",
         "A recurrent cell on an additional skip connection makes S2S better.",
         "J of S2S with one skip-memory minus J of S2S, all clips",
@@ -93,7 +93,7 @@ _SKIP_MEMORY = (
         note=f"{_ONE_RUN} It gained 3.2 points of J on unseen categories, 1.5 on seen ones. Plain skip connections "
         "stay in every row. In the trial two skip-memories gained 5.7 points.",
     ),
-    recurrent_claim(
+    recurrent(
         "04-skip-memory-small",
         "It is small objects that gain from a skip-memory.",
         "J gained by one skip-memory over S2S: on the third of clips with the smallest objects minus on the third with "
@@ -107,7 +107,7 @@ _SKIP_MEMORY = (
         note="Suspected there from pictures (figures 6.4 and 6.5); no table tells objects apart by size. In the "
         "trial, two skip-memories gained 5.3 points on small objects and 4.4 on large ones.",
     ),
-    recurrent_claim(
+    recurrent(
         "04-second-skip-memory",
         "A second skip-memory, at a finer scale, adds more.",
         "J of S2S++ with two skip-memories minus J with one, both with distance classes, all clips",
@@ -125,7 +125,7 @@ _SKIP_MEMORY = (
 )
 
 _DISTANCE = (
-    recurrent_claim(
+    recurrent(
         "04-distance",
         "Predicting how far the object's border is makes S2S better.",
         "J of S2S with 22 distance classes minus J of S2S, all clips",
@@ -139,7 +139,7 @@ _DISTANCE = (
         published=(("J, with distance classes", 56.15, "%"), ("S2S", 54.5, "%"), ("J&F gained", 2.1, "points")),
         note=f"{_ONE_RUN} It has 42 classes there.",
     ),
-    recurrent_claim(
+    recurrent(
         "04-distance-contour",
         "Distance classes help contours more than regions.",
         "gained by 22 distance classes over S2S: in F minus in J, all clips",
@@ -153,7 +153,7 @@ _DISTANCE = (
         published=(("F gained", 2.6, "points"), ("J gained", 1.65, "points")),
         note="F is measured with a tolerance of one pixel here, a larger share of the objects than there.",
     ),
-    recurrent_claim(
+    recurrent(
         "04-both-distance",
         "Skip-memory and distance classes together are better than distance classes alone.",
         "J&F of S2S with one skip-memory and 22 distance classes minus J&F with the classes alone, all clips",
@@ -166,7 +166,7 @@ _DISTANCE = (
         published=(("J&F, both", 59.2, "%"), ("distance classes", 58.2, "%")),
         note=f"{_ONE_RUN} J of seen categories fell by half a point.",
     ),
-    recurrent_claim(
+    recurrent(
         "04-both-skip-memory",
         "Skip-memory and distance classes together are better than a skip-memory alone.",
         "J&F of S2S with one skip-memory and 22 distance classes minus J&F with the skip-memory alone, all clips",
@@ -179,7 +179,7 @@ _DISTANCE = (
         published=(("J&F, both", 59.2, "%"), ("one skip-memory", 58.3, "%")),
         note=f"{_ONE_RUN} The gains do not add up there: 2.1 and 2.2 points alone, 3.1 together.",
     ),
-    recurrent_claim(
+    recurrent(
         "04-s2s-plus-plus",
         "S2S++, two skip-memories and distance classes, beats S2S.",
         "J&F of S2S++ minus J&F of S2S, all clips",
@@ -192,7 +192,7 @@ _DISTANCE = (
         published=(("J&F, S2S++", 61.0, "%"), ("S2S, re-implemented", 56.1, "%"), ("S2S, as published", 57.7, "%")),
         note=_ONE_RUN,
     ),
-    recurrent_claim(
+    recurrent(
         "04-classes-22",
         "More distance classes are better: 22 beat 6 on the same border.",
         "J&F of S2S++ with bins of 1 pixel minus J&F with bins of 5, borders of 10 pixels, all clips",
@@ -205,7 +205,7 @@ _DISTANCE = (
         published=(("J&F, 22 classes", 60.2, "%"), ("6 classes", 59.9, "%")),
         note=f"{_ONE_RUN} The four columns of 6 classes have the mean 60.0. Its border is 20 pixels there.",
     ),
-    recurrent_claim(
+    recurrent(
         "04-classes-42",
         "More distance classes are better: 42 beat 6.",
         "J&F of S2S++ with bins of 1 pixel up to 20 pixels minus J&F with bins of 5 up to 10, all clips",
@@ -221,7 +221,7 @@ _DISTANCE = (
 )
 
 _LOSS = (
-    recurrent_claim(
+    recurrent(
         "04-balanced-small",
         "Balancing object and background in the loss helps small objects.",
         "J of S2S trained with balanced cross-entropy minus J with plain cross-entropy, the third of clips with the "

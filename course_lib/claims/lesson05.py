@@ -8,15 +8,15 @@ the first; where the table is finished, a claim takes seconds. Variants and choi
 """
 
 from course_lib.claims.claim import Claim, Published, Source
+from course_lib.claims.families import recurrent
 from course_lib.claims.lesson05_choices import CHOICES
-from course_lib.claims.recurrent_claim import recurrent_claim
 
 _EQUAL = "S2S with one skip-memory and 22 distance classes"
 _FEW = "Eight clips of either kind, fifty steps: as much as a laptop does in a minute for each random seed."
 _TEXT = "The text has 57.3 and 60 for the two S2S, tables 6.4 and 6.8 have 57.7 and 61.4."
 
 _HYBRID = (
-    recurrent_claim(
+    recurrent(
         "05-hybrid",
         "HS2S, recurrence and matching together, is far better than recurrence alone with the same backbone.",
         "J&F of HS2S minus J&F of S2S, all clips",
@@ -30,7 +30,7 @@ _HYBRID = (
         note="Three points count as far. HS2S also has a skip-memory and distance classes; whether S2S* has them is "
         f"not said. {_TEXT} In the trial HS2S gained 2.5 points of J and lost 3.5 of F.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-hybrid-equal-parts",
         "It is matching that makes HS2S better: S2S with the same skip-memory and distance classes stays behind.",
         f"J&F of HS2S minus J&F of {_EQUAL}, all clips",
@@ -43,7 +43,7 @@ _HYBRID = (
         note="A control that the thesis lacks, or has without saying so. HS2S is also fed its previous mask, where S2S "
         "has an initializer.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-hybrid-matching",
         "Recurrence and matching together are better than matching with the first frame alone.",
         "J&F of HS2S minus J&F of a network without recurrence that matches with frame 0 (RGMP), all clips",
@@ -61,7 +61,7 @@ _HYBRID = (
         note="RGMP was trained elsewhere, on other data; here all rows train alike. Table 6.4 has its J, 52.4 in the "
         "mean, and its overall score, but no F.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-first-reference",
         "Matching with the first frame alone makes a recurrent network better.",
         f"J&F of HS2S with frame 0 as its only reference minus J&F of {_EQUAL}, all clips",
@@ -73,7 +73,7 @@ _HYBRID = (
         published=(("J&F, HS2S with the first frame", 66.5, "%"), ("S2S*", 61.4, "%")),
         note="The caption calls these rows S2S, the rows themselves HS2S.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-previous-reference",
         "Matching with the previous frame alone makes a recurrent network better.",
         f"J&F of HS2S with the previous frame as its only reference minus J&F of {_EQUAL}, all clips",
@@ -84,7 +84,7 @@ _HYBRID = (
         table="6.8",
         published=(("J&F, HS2S with the previous frame", 66.2, "%"), ("S2S*", 61.4, "%")),
     ),
-    recurrent_claim(
+    recurrent(
         "05-both-first",
         "Both references are better than the first frame alone.",
         "J&F of HS2S minus J&F of HS2S with frame 0 as its only reference, all clips",
@@ -96,7 +96,7 @@ _HYBRID = (
         published=(("J&F, both", 68.9, "%"), ("first frame", 66.5, "%")),
         note="That the gains add up is meant loosely there: 5.1 and 4.8 points alone, 7.5 together.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-both-previous",
         "Both references are better than the previous frame alone.",
         "J&F of HS2S minus J&F of HS2S with the previous frame as its only reference, all clips",
@@ -110,7 +110,7 @@ _HYBRID = (
 )
 
 _WHERE = (
-    recurrent_claim(
+    recurrent(
         "05-early-late",
         "HS2S loses less between early and late frames than recurrence alone.",
         f"J of the first 8 scored frames minus J of the last 6 of 24: of HS2S minus of {_EQUAL}, all clips",
@@ -130,7 +130,7 @@ _WHERE = (
         note="A network that starts lower also loses less; see the next claim. In the trial HS2S lost 16 points, S2S "
         "25, and HS2S had 2 points less in the first frames.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-late-frames",
         "In late frames HS2S is better than recurrence alone.",
         f"J of the last 6 of 24 frames: of HS2S minus of {_EQUAL}, all clips",
@@ -142,7 +142,7 @@ _WHERE = (
         unit="J",
         published=(("J after frame 20, HS2S", 64.2, "%"), ("S2S*", 54.6, "%")),
     ),
-    recurrent_claim(
+    recurrent(
         "05-occlusion",
         "After an occlusion HS2S finds its object again more often than recurrence alone.",
         "J of the frames in which an object is visible again after it was wholly hidden behind a bar: of HS2S "
@@ -157,7 +157,7 @@ _WHERE = (
         note="Printed for objects of no pixel at all; if up to 100 pixels count as hidden, 47.7 and 33.1. In which of "
         "the later frames an object counts that hides again is not said. In the trial HS2S was no better, 12 to 14.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-occlusion-most",
         "What matching gains, it gains after occlusions most of all.",
         f"J that HS2S has more than {_EQUAL}, clips with a bar: in frames in which the object is visible again "
@@ -177,7 +177,7 @@ _WHERE = (
 )
 
 _LEARNING = (
-    recurrent_claim(
+    recurrent(
         "05-initializer",
         "With masks and references going in, first states of zero are as good as an initializer network.",
         "J&F of HS2S minus J&F of HS2S with an initializer, all clips",
@@ -188,7 +188,7 @@ _LEARNING = (
         threshold=-0.01,
         note="The change is called small there, without a number. One point behind would still count as equal.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-own-encoder",
         "References need an encoder of their own: sharing one with the current frame hurts.",
         "J&F of HS2S minus J&F of HS2S whose references go through the encoder of the current frame, all clips",
@@ -199,7 +199,7 @@ _LEARNING = (
         note="The drop is called considerable there, without a number. The reason given: a reference goes in with its "
         "own mask, the current frame with the mask before it. Sharing also saves a tenth of the weights.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-scheduled-sampling",
         "A network that is fed its own masks must have been fed them in training: scheduled sampling beats true masks.",
         "J of HS2S trained with scheduled sampling minus J of HS2S trained with true masks throughout, all clips",
@@ -212,7 +212,7 @@ _LEARNING = (
         unit="J",
         note="The thesis trains in this way for this reason and does not test it.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-scheduled-sampling-late",
         "The later the frame, the more is owed to scheduled sampling.",
         "J gained by scheduled sampling over true masks: in the last 6 of 24 frames minus in the first 8 scored "
@@ -229,7 +229,7 @@ _LEARNING = (
 )
 
 _ONLINE_TRAINING = (
-    recurrent_claim(
+    recurrent(
         "05-online",
         "Training further on the first frame of each video makes S2S better.",
         "J of S2S after online training minus J without, clips of seen and of unseen shapes",
@@ -243,7 +243,7 @@ _ONLINE_TRAINING = (
         published=(("J&F, S2S with online training", 64.4, "%"), ("without", 57.7, "%")),
         note=f"How it is done there is not said; affine copies of the first frame here. {_FEW}",
     ),
-    recurrent_claim(
+    recurrent(
         "05-online-unseen",
         "Online training helps most with categories that training did not show.",
         "J gained by online training of S2S: on clips of unseen shapes minus on clips of seen shapes",

@@ -6,7 +6,7 @@ the first; `lesson05.py` lists all claims.
 """
 
 from course_lib.claims.claim import Claim, Published, Source
-from course_lib.claims.recurrent_claim import recurrent_claim
+from course_lib.claims.families import recurrent
 
 _ONE_POINT = 0.01
 _BACKBONES = (
@@ -15,7 +15,7 @@ _BACKBONES = (
 )
 
 _FUSION = (
-    recurrent_claim(
+    recurrent(
         "05-cosine",
         "Global convolution merges memory and references better than cosine similarity.",
         "J&F of HS2S with global convolution minus J&F with cosine similarity, all clips",
@@ -28,7 +28,7 @@ _FUSION = (
         note="No equation is given for the cosine; here its softmax weighs the reference's features. The text calls "
         "all fusions similar.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-attention",
         "Attention merges them as well as global convolution.",
         "J&F of HS2S with axial attention minus J&F with global convolution, all clips",
@@ -45,7 +45,7 @@ _FUSION = (
 )
 
 _VARIANTS = (
-    recurrent_claim(
+    recurrent(
         "05-both-ways",
         "Seeing the future helps: a second memory that runs back from the end of the clip makes HS2S better.",
         "J&F of Bi-HS2S minus J&F of HS2S, all clips",
@@ -58,7 +58,7 @@ _VARIANTS = (
         published=(("J&F, Bi-HS2S", 69.8, "%"), ("HS2S", 68.9, "%")),
         note="It also has an initializer and an encoder without mask, where HS2S has none and one with.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-both-ways-occlusion",
         "What the future helps with is the object's return after an occlusion.",
         "J that Bi-HS2S has more than HS2S, clips with a bar: in frames in which the object is visible again after it "
@@ -72,7 +72,7 @@ _VARIANTS = (
         unit="J",
         note="A hypothesis of the course, not of the thesis.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-flow",
         "Learning optical flow without labels beside the masks does not help.",
         "J&F of RAFT-HS2S minus J&F of HS2S, all clips",
@@ -91,7 +91,7 @@ _VARIANTS = (
 )
 
 _MEMORIES = (
-    recurrent_claim(
+    recurrent(
         "05-tensor-train",
         "A memory that sees several of its past states is better than one that sees the last.",
         "J&F of HS2S with Conv-TT-LSTM minus J&F with ConvLSTM, all clips",
@@ -103,7 +103,7 @@ _MEMORIES = (
         published=(("J&F, tensor-train LSTM", 70.0, "%"), ("ConvLSTM", 68.9, "%")),
         note="Order 3, three past states and rank 8 here; the text gives none of the three.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-deep-memory",
         "A deeper memory is not needed: one ConvLSTM beats five recurrent layers.",
         "J&F of HS2S with ConvLSTM minus J&F with five recurrent layers joined by context bridges, all clips",
@@ -117,7 +117,7 @@ _MEMORIES = (
 )
 
 _BACKBONE = (
-    recurrent_claim(
+    recurrent(
         "05-residual",
         "A residual backbone is better than a plain stack of convolutions.",
         "J&F of HS2S on a residual backbone minus J&F on a plain one, all clips",
@@ -129,7 +129,7 @@ _BACKBONE = (
         published=(("J&F, ResNet-50", 68.9, "%"), ("VGG-16", 66.8, "%")),
         note=f"{_BACKBONES} With eight convolutions there is little for shortcuts to help.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-dilated",
         "A finer bottleneck, by dilation in place of the last stride, does not help.",
         "J&F of HS2S on the dilated residual backbone minus J&F on the residual one, all clips",
@@ -144,7 +144,7 @@ _BACKBONE = (
         note=f"{_BACKBONES} A gain of one point or more would count as help. Finer cells also shorten the way that a "
         "memory of 3x3 follows from one frame to the next.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-aspp",
         "Gathering context at several scales (ASPP) hurts.",
         "J&F of HS2S on the dilated backbone minus J&F on the same with ASPP, all clips",
@@ -156,7 +156,7 @@ _BACKBONE = (
         published=(("J&F, DeepLab without ASPP", 68.9, "%"), ("with", 67.4, "%")),
         note=f"{_BACKBONES} The four columns with ASPP have the mean 67.5.",
     ),
-    recurrent_claim(
+    recurrent(
         "05-axial-backbone",
         "A backbone of axial attention is worse than a residual one.",
         "J&F of HS2S on the residual backbone minus J&F on one that ends in axial attention, all clips",

@@ -7,14 +7,10 @@ what is lost is lost on the way, and need no trained network. Classes, refinemen
 `lesson06_repair` and `lesson06_motion`. `minutes` counts a run that claims share once, at the first.
 """
 
-from functools import partial
-
 from course_lib.claims.claim import Claim, Published, Source
+from course_lib.claims.families import propagation
 from course_lib.claims.lesson06_motion import MOTION
 from course_lib.claims.lesson06_repair import REPAIR
-from course_lib.claims.propagation_claim import DRIVES, paul_claim
-
-_claim = partial(paul_claim, seeds=DRIVES)
 
 _POINTS = "3.4.4"
 _WORST = "last frames of periods"
@@ -23,7 +19,7 @@ _LANE = "processor milliseconds per frame spent on network, warping and labels, 
 _FASTER = "A trial gave 1.8 times at S = 2, 3.5 to 3.9 at 5, 5.6 at 10."
 
 _SPEED = (
-    _claim(
+    propagation(
         "06-speed-2",
         "Segmenting every second frame and carrying in between is about twice as fast.",
         f"{_LANE} at S = 2, minus 0.7 S; published ICNet, 256x512",
@@ -37,7 +33,7 @@ _SPEED = (
         note="Seven tenths of S count as about S. Flow is found by another processor there, and is not counted here; "
         f"labels for every pixel are. A trial on one core, below, was known when this was settled. {_FASTER}",
     ),
-    _claim(
+    propagation(
         "06-speed-5",
         "Segmenting every fifth frame and carrying in between is about five times as fast.",
         f"{_LANE} at S = 5, minus 0.7 S; published ICNet, 256x512",
@@ -50,7 +46,7 @@ _SPEED = (
         published=(("speed-up, EVS 07", 4.9, "times"),),
         note=_FASTER,
     ),
-    _claim(
+    propagation(
         "06-speed-10",
         "Segmenting every tenth frame and carrying in between is about ten times as fast.",
         f"{_LANE} at S = 10, minus 0.7 S; published ICNet, 256x512",
@@ -63,7 +59,7 @@ _SPEED = (
         published=(("speed-up, EVS 10", 9.7, "times"),),
         note=_FASTER,
     ),
-    _claim(
+    propagation(
         "06-speed-one-core",
         "It stays about five times as fast where one core has to find flow as well.",
         "processor milliseconds per frame, all work, frame by frame over those at S = 5, minus 0.7 S; published ICNet, "
@@ -79,7 +75,7 @@ _SPEED = (
 )
 
 _LOSS = (
-    _claim(
+    propagation(
         "06-small-loss",
         "Carrying every second frame costs little.",
         f"mIoU of ICNet on each frame minus mIoU at S = 2, {_WORST}",
@@ -93,7 +89,7 @@ _LOSS = (
         published=(("mIoU, ICNet", 67.3, "%"), ("EVS 03, S = 2", 66.2, "%")),
         note="Three points count as little. Frames here are 128 pixels high, so a step of one pixel weighs more.",
     ),
-    _claim(
+    propagation(
         "06-period-2-5",
         "The longer the period, the less accurate: S = 5 is worse than S = 2.",
         f"mIoU at S = 2 minus mIoU at S = 5, {_TENTHS}",
@@ -104,7 +100,7 @@ _LOSS = (
         table="3.2",
         published=(("mIoU, EVS 03", 66.2, "%"), ("EVS 07", 62.2, "%")),
     ),
-    _claim(
+    propagation(
         "06-period-5-10",
         "The longer the period, the less accurate: S = 10 is worse than S = 5.",
         f"mIoU at S = 5 minus mIoU at S = 10, {_TENTHS}",
@@ -115,7 +111,7 @@ _LOSS = (
         table="3.2",
         published=(("mIoU, EVS 07", 62.2, "%"), ("EVS 10", 56.2, "%")),
     ),
-    _claim(
+    propagation(
         "06-oracle-period-2-5",
         "With the truth on key frames, too, S = 5 is worse than S = 2.",
         f"mIoU at S = 2 minus mIoU at S = 5, truth on key frames, {_TENTHS}",
@@ -125,7 +121,7 @@ _LOSS = (
         _POINTS,
         kind="control",
     ),
-    _claim(
+    propagation(
         "06-oracle-period-5-10",
         "With the truth on key frames, too, S = 10 is worse than S = 5.",
         f"mIoU at S = 5 minus mIoU at S = 10, truth on key frames, {_TENTHS}",
@@ -135,7 +131,7 @@ _LOSS = (
         _POINTS,
         kind="control",
     ),
-    _claim(
+    propagation(
         "06-warp",
         "Carrying along flow is far better than showing the last answer again.",
         f"mIoU carried minus mIoU copied, S = 5, {_WORST}",
@@ -148,7 +144,7 @@ _LOSS = (
         published=(("mIoU, EVS 07, carried", 62.2, "%"), ("EVS 08, copied", 46.4, "%")),
         note="Five points count as far.",
     ),
-    _claim(
+    propagation(
         "06-warp-growth",
         "The longer the period, the more carrying gains over copying.",
         f"mIoU carried minus mIoU copied: at S = 10 minus at S = 5, {_TENTHS}",
@@ -159,7 +155,7 @@ _LOSS = (
         table="3.2",
         published=(("mIoU gained at S = 10", 19.5, "points"), ("at S = 5", 15.8, "points")),
     ),
-    _claim(
+    propagation(
         "06-oracle-warp",
         "With the truth on key frames, too, carrying is far better than copying.",
         f"mIoU carried minus mIoU copied, S = 5, truth on key frames, {_WORST}",
@@ -170,7 +166,7 @@ _LOSS = (
         kind="control",
         threshold=0.05,
     ),
-    _claim(
+    propagation(
         "06-oracle-warp-growth",
         "With the truth on key frames, too, carrying gains more over copying the longer the period.",
         f"mIoU carried minus mIoU copied: at S = 10 minus at S = 5, truth on key frames, {_TENTHS}",
@@ -180,7 +176,7 @@ _LOSS = (
         _POINTS,
         kind="control",
     ),
-    _claim(
+    propagation(
         "06-other-segmenter",
         "The segmenter is a black box: with another network, too, carrying is far better than copying.",
         f"mIoU carried minus mIoU copied, S = 5, EfficientNet-Lite0 segmenter, {_WORST}",
@@ -191,7 +187,7 @@ _LOSS = (
         threshold=0.05,
         note="That any network will do is said there; one is tried.",
     ),
-    _claim(
+    propagation(
         "06-half-size",
         "Halving the sides of frames costs accuracy.",
         f"mIoU at full minus mIoU at half input scale, S = 10, {_WORST}",
@@ -203,7 +199,7 @@ _LOSS = (
         published=(("mIoU, EVS 10", 56.2, "%"), ("EVS 12, half size", 50.7, "%")),
         note="The network was trained at full size, here and there.",
     ),
-    _claim(
+    propagation(
         "06-smaller-network",
         "At the same rate, a network on every second frame is better than a smaller one on each.",
         f"mIoU of ICNet at S = 2, {_WORST}, minus mIoU of an ICNet of half its width on the same frames",
@@ -226,7 +222,7 @@ _FACTOR = (
 )
 
 _STEPS = tuple(
-    _claim(
+    propagation(
         f"06{name}-loss-per-step-{bound}",
         f"Every further step costs about the same{given}: later ones cost no {bound}.",
         f"{_STEP} minus {factor} times {_EARLIER}{given}",

@@ -4,17 +4,14 @@ M. Paul (2023), sections 3.3.3, 3.4.3 and 3.4.4. Flows are compared with the tru
 goes wrong. Clips, frames and scores as in `lesson06.py`, which lists all claims.
 """
 
-from functools import partial
+from course_lib.claims.families import propagation
 
-from course_lib.claims.propagation_claim import DRIVES, paul_claim
-
-_claim = partial(paul_claim, seeds=DRIVES)
 _FIGURE = "Figure 3.6 has curves and no numbers."
 _INCONSISTENT = "share of pixels whose carried label does not survive the way back and forth again"
 _ROUND = "Of the truth carried as labels, along all steps back and forth; how far back is not said there."
 
 _FLOW = (
-    _claim(
+    propagation(
         "06-dis-1",
         "DIS flow carries better than Farnebäck's from the first step on.",
         "mIoU after 1 step with DIS minus with Farnebäck, truth on key frames",
@@ -26,7 +23,7 @@ _FLOW = (
         note=f"{_FIGURE} DIS works here on as fine a grid as small frames need: at the thesis's finest scale it does "
         "not see poles in frames 128 pixels high.",
     ),
-    _claim(
+    propagation(
         "06-dis-4",
         "DIS flow carries better than Farnebäck's over four steps, too.",
         "mIoU after 4 steps with DIS minus with Farnebäck, truth on key frames",
@@ -37,7 +34,7 @@ _FLOW = (
         method="DIS flow",
         note=_FIGURE,
     ),
-    _claim(
+    propagation(
         "06-dis-faster",
         "DIS is faster than Farnebäck.",
         "processor milliseconds of one flow by Farnebäck minus by DIS, 128x256, in turns, one thread",
@@ -49,7 +46,7 @@ _FLOW = (
         unit="ms",
         published=(("DIS, 2048x1024, at most", 5, "ms"),),
     ),
-    _claim(
+    propagation(
         "06-dis-settings",
         "More expensive settings of DIS hardly help.",
         "mIoU after 4 steps with DIS medium minus with DIS ultrafast, truth on key frames",
@@ -63,7 +60,7 @@ _FLOW = (
         published=(("mIoU changed, at most", 0.2, "points"),),
         note="Less than one point counts as hardly.",
     ),
-    _claim(
+    propagation(
         "06-exact-flow",
         "What is lost on the way is flow's fault: exact flow would lose less.",
         "mIoU after 4 steps with the world's exact flow minus with DIS, truth on key frames",
@@ -76,7 +73,7 @@ _FLOW = (
         note="The thesis blames flow at boundaries, thin objects and occlusions, where no flow is right: what comes "
         "into view has no past. A first trial had DIS ahead.",
     ),
-    _claim(
+    propagation(
         "06-literal",
         "Flow must start in the new frame: equation 3.1 as printed, which reads it in the old one, is worse.",
         "mIoU after 4 steps with flow from the new frame to the old minus with the printed form, truth on key frames",
@@ -87,7 +84,7 @@ _FLOW = (
         kind="control",
         note="The printed form needs one flow per pair of frames for both ways.",
     ),
-    _claim(
+    propagation(
         "06-consistent-1",
         "Flow agrees with itself nearly everywhere from one frame to the next.",
         f"{_INCONSISTENT}, 1 step",
@@ -102,7 +99,7 @@ _FLOW = (
         published=(("share after 1 step, at most", 1, "%"),),
         note=_ROUND,
     ),
-    _claim(
+    propagation(
         "06-consistent-4",
         "After four steps, less than a twentieth is inconsistent.",
         f"{_INCONSISTENT}, 4 steps",
@@ -117,7 +114,7 @@ _FLOW = (
         published=(("share after 4 steps, at most", 5, "%"),),
         note=_ROUND,
     ),
-    _claim(
+    propagation(
         "06-consistent-growth",
         "Inconsistency grows with every step.",
         f"{_INCONSISTENT}: 4 steps minus 1 step",
@@ -129,7 +126,7 @@ _FLOW = (
         unit="of pixels",
         note=f"{_ROUND} On a few small frames, going back one step alone, it did not grow; hence both readings.",
     ),
-    _claim(
+    propagation(
         "06-consistent-growth-last",
         "Inconsistency of the last step alone grows with every step, too.",
         "share of pixels whose carried label does not survive one step back and forth again: after 4 steps minus 1",
@@ -145,7 +142,7 @@ _FLOW = (
 )
 
 _BLEND = (
-    _claim(
+    propagation(
         "06-blend",
         "Blending every segmented frame with its carried past does no harm.",
         "mIoU of ICNet blended with the past (EVS 01) minus mIoU of ICNet alone, all frames",
@@ -160,7 +157,7 @@ _BLEND = (
         note="Two tenths of a point count as harm. Half of the past is kept where labels are consistent; read "
         "literally, equation 3.4 would keep all of it, for ever.",
     ),
-    _claim(
+    propagation(
         "06-blend-steady",
         "It makes answers steadier along the motion.",
         "mIoU between labels and those of the frame before carried along exact flow, pixels seen in both: of ICNet "

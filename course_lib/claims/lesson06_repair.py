@@ -4,17 +4,14 @@ M. Paul (2023), section 3.4.4.1, table 3.1. Thin and moving classes are pole and
 Clips, frames and scores as in `lesson06.py`, which lists all claims; a clip that lacks the classes drops out.
 """
 
-from functools import partial
+from course_lib.claims.families import propagation
 
-from course_lib.claims.propagation_claim import DRIVES, paul_claim
-
-_claim = partial(paul_claim, seeds=DRIVES)
 _CLASSES = "3.4.4"
 _LOST = "IoU lost by carrying: of pole and person minus three times that of road and sky"
 _GIVEN = "IoU gained by refinement: of pole and person minus of road and sky"
 
 _LOSSES = tuple(
-    _claim(
+    propagation(
         f"06{name}-class-losses-{every}",
         f"Thin and moving classes lose most, large static ones least{given}, after {steps}.",
         f"{_LOST}, S = {every}{given}, last frames of periods",
@@ -36,7 +33,7 @@ _LOSSES = tuple(
 )
 
 _REFINED = (
-    _claim(
+    propagation(
         "06-refine-2",
         "Refinement recovers part of the loss of one step.",
         "mIoU refined minus mIoU carried, S = 2, last frames of periods",
@@ -49,7 +46,7 @@ _REFINED = (
         published=(("mIoU, EVS 02", 66.8, "%"), ("EVS 03", 66.2, "%")),
         note="Nothing is trained for it, as far as the thesis says: it is the segmenter on carried deep features.",
     ),
-    _claim(
+    propagation(
         "06-refine-5",
         "Refinement recovers part of the loss of four steps.",
         "mIoU refined minus mIoU carried, S = 5, last frames of periods",
@@ -61,7 +58,7 @@ _REFINED = (
         method="EVS, refinement",
         published=(("mIoU, EVS 06", 63.0, "%"), ("EVS 07", 62.2, "%")),
     ),
-    _claim(
+    propagation(
         "06-refine-classes-2",
         "It is thin and moving classes that refinement helps, after one step.",
         f"{_GIVEN}, S = 2, last frames of periods",
@@ -74,7 +71,7 @@ _REFINED = (
         unit="IoU",
         published=(("IoU gained, pole", 3.0, "points"), ("person", 2.1, "points"), ("road", 0.0, "points")),
     ),
-    _claim(
+    propagation(
         "06-refine-classes-5",
         "It is thin and moving classes that refinement helps, after four steps.",
         f"{_GIVEN}, S = 5, last frames of periods",
@@ -87,7 +84,7 @@ _REFINED = (
         unit="IoU",
         published=(("IoU gained, pole", 4.7, "points"), ("person", 5.7, "points"), ("road", -0.2, "points")),
     ),
-    _claim(
+    propagation(
         "06-refine-inside",
         "Refined answers belong only where labels are inconsistent: using them everywhere is worse.",
         "mIoU refined inside the mask (3.3) minus mIoU refined everywhere, S = 5, last frames of periods",
@@ -99,7 +96,7 @@ _REFINED = (
         method="EVS, refinement",
         note="The mask is what equation 3.4 is about, and is not tested there. In a trial everywhere was better.",
     ),
-    _claim(
+    propagation(
         "06-check-vectors",
         "Comparing labels, as in equation 3.3, misses what comparing vectors finds.",
         "mIoU refined where labels or flow vectors do not return minus mIoU refined where labels do not, S = 5, last "
@@ -113,7 +110,7 @@ _REFINED = (
         note="With exact flow the check of labels is silent where something comes into view: its ghost returns to the "
         "object it was copied from.",
     ),
-    _claim(
+    propagation(
         "06-refiner-cost",
         "The refiner costs about half of the network.",
         "processor milliseconds of the refiner over those of the network, published ICNet, 256x512",
@@ -128,7 +125,7 @@ _REFINED = (
         published=(("share, from table 3.2", 0.57, ""),),
         note="Below six tenths counts as about half. A trial gave 0.5 to 0.56.",
     ),
-    _claim(
+    propagation(
         "06-static-gain",
         "Large static classes gain by being carried.",
         "IoU of fence and terrain at S = 2 minus that of ICNet on each frame, last frames of periods",

@@ -9,14 +9,11 @@ past. Windows and fusion stand in `lesson07_window`, costs in `lesson07_cost`. `
 once, at the first.
 """
 
-from functools import partial
-
 from course_lib.claims.claim import Claim, Published, Source
+from course_lib.claims.families import local_memory
 from course_lib.claims.lesson07_cost import COST
 from course_lib.claims.lesson07_window import WHERE
-from course_lib.claims.propagation_claim import paul_claim
 
-_claim = partial(paul_claim, seeds=(0, 1, 2), clips="same")
 _ABLATED = "4.4.2"
 _MARGIN = "Three tenths of a point count as equal."
 _SELF = "Ctl-self: the same layers, trained alike, with the frame itself in the place of the past."
@@ -26,7 +23,7 @@ _TRIAL = (
 )
 
 _WORTH = (
-    _claim(
+    local_memory(
         "07-one-frame",
         "A memory of a single past frame makes a network for single frames better.",
         "mIoU with a memory of one frame minus mIoU of the network without, trained no further",
@@ -38,7 +35,7 @@ _WORTH = (
         published=(("mIoU, one frame", 73.34, "%"), ("ERFNet", 72.05, "%")),
         note="What the thesis compares: the memory's network has 0.6 M parameters more and a decoder trained longer.",
     ),
-    _claim(
+    local_memory(
         "07-four-frames",
         "A memory of four frames makes it better, too.",
         "mIoU with a memory of four frames minus mIoU of the network without, trained no further",
@@ -50,7 +47,7 @@ _WORTH = (
         published=(("mIoU, four frames", 73.72, "%"), ("ERFNet", 72.05, "%")),
         note=_TRIAL,
     ),
-    _claim(
+    local_memory(
         "07-longer-training",
         "It is not training longer: with its decoder trained as long, the network without a memory stays behind.",
         "mIoU with a memory of two frames minus mIoU of Ctl-dec",
@@ -61,7 +58,7 @@ _WORTH = (
         kind="control",
         note="Ctl-dec: no memory, the decoder trained as long. The thesis has no such row.",
     ),
-    _claim(
+    local_memory(
         "07-past",
         "It is the past that helps: the same layers without a past frame stay behind.",
         "mIoU with a memory of two frames minus mIoU of Ctl-self",
@@ -72,7 +69,7 @@ _WORTH = (
         kind="control",
         note=f"{_SELF} The thesis has no such row.",
     ),
-    _claim(
+    local_memory(
         "07-past-one-frame",
         "One past frame is better than none with the same layers.",
         "mIoU with a memory of one frame minus mIoU of Ctl-self",
@@ -83,7 +80,7 @@ _WORTH = (
         kind="control",
         note=_SELF,
     ),
-    _claim(
+    local_memory(
         "07-past-four-frames",
         "Four past frames are better than none with the same layers.",
         "mIoU with a memory of four frames minus mIoU of Ctl-self",
@@ -94,7 +91,7 @@ _WORTH = (
         kind="control",
         note=_SELF,
     ),
-    _claim(
+    local_memory(
         "07-past-noise",
         "Through noise, the past helps.",
         "mIoU with a memory of two frames minus mIoU of Ctl-self, clips with noise",
@@ -105,7 +102,7 @@ _WORTH = (
         kind="control",
         note="Noise leaves something to match, and averaging over frames takes it away.",
     ),
-    _claim(
+    local_memory(
         "07-past-glare",
         "Behind glare, the past helps.",
         "mIoU with a memory of two frames minus mIoU of Ctl-self, clips with glare",
@@ -116,7 +113,7 @@ _WORTH = (
         kind="control",
         note="Glare hides what a query would be matched by, so only places can tell where to look.",
     ),
-    _claim(
+    local_memory(
         "07-saturation",
         "A few frames are enough: four are not worse than one.",
         "mIoU with a memory of four frames minus mIoU with one of one frame",
@@ -129,7 +126,7 @@ _WORTH = (
         published=(("mIoU, four frames", 73.72, "%"), ("one frame", 73.34, "%"), ("five frames", 73.46, "%")),
         note=_MARGIN,
     ),
-    _claim(
+    local_memory(
         "07-first-frame-most",
         "The first frame of a memory brings more than three further ones.",
         "mIoU gained by a memory of one frame over none minus mIoU gained by four frames over one",
@@ -140,7 +137,7 @@ _WORTH = (
         table="4.1",
         published=(("mIoU gained by the first", 1.29, "points"), ("by three further", 0.38, "points")),
     ),
-    _claim(
+    local_memory(
         "07-first-frame-most-past",
         "Beside the same layers without a past, too, the first frame brings more than three further ones.",
         "mIoU gained by a memory of one frame over Ctl-self minus mIoU gained by four frames over one",
@@ -151,7 +148,7 @@ _WORTH = (
         kind="control",
         note=_SELF,
     ),
-    _claim(
+    local_memory(
         "07-longer-memory",
         "A trained network reads a much longer memory without harm.",
         "mIoU of a network trained with a memory of two frames: read with twelve minus read with two",
@@ -164,7 +161,7 @@ _WORTH = (
         published=(("mIoU, trained and read with four", 73.72, "%"), ("read with nineteen", 73.77, "%")),
         note="One point counts as harm. Printed values lie between 73.69 and 73.78 for four to nineteen frames.",
     ),
-    _claim(
+    local_memory(
         "07-longer-memory-four",
         "So does one that was trained with four frames.",
         "mIoU of a network trained with a memory of four frames: read with twelve minus read with four",
@@ -180,7 +177,7 @@ _WORTH = (
 )
 
 _BEYOND = (
-    _claim(
+    local_memory(
         "07-second-network",
         "The memory moves to another network.",
         "mIoU of a small pyramid network with a memory minus mIoU without, trained no further",
@@ -192,7 +189,7 @@ _BEYOND = (
         published=(("mIoU, PSPNet with memory", 78.48, "%"), ("PSPNet", 76.34, "%")),
         note="One rare class, train, makes up 0.96 of the 2.14 points printed.",
     ),
-    _claim(
+    local_memory(
         "07-second-network-past",
         "There, too, it is the past that helps.",
         "mIoU of a small pyramid network with a memory minus mIoU of its Ctl-self",
@@ -203,7 +200,7 @@ _BEYOND = (
         kind="control",
         note=_SELF,
     ),
-    _claim(
+    local_memory(
         "07-weak-classes",
         "Classes that a single frame shows badly gain most.",
         "rank correlation over classes between the IoU of the network without memory and what the memory gains over it",
@@ -218,7 +215,7 @@ _BEYOND = (
         note="By table 4.6 the correlation is -0.63 for ERFNet, -0.52 for PSPNet. "
         "What was low by chance gains by chance.",
     ),
-    _claim(
+    local_memory(
         "07-weak-classes-past",
         "Of what the past itself adds, classes that a single frame shows badly gain most.",
         "rank correlation over classes between the IoU of the network without memory and what the memory gains over "

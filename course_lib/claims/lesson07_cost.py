@@ -4,18 +4,15 @@ M. Paul (2023), section 4.4.3. Measured with random weights, which do not matter
 that they cover in the thesis. `lesson07.py` lists all claims.
 """
 
-from functools import partial
-
 from course_lib.claims.claim import Claim, Published, Source
-from course_lib.claims.propagation_claim import paul_claim
+from course_lib.claims.families import local_memory_cost
 
-_claim = partial(paul_claim, seeds=(0, 1, 2))
 _COST = "4.4.3"
 _READ = "three frames of 32x64 cells, 16 channels matched and 64 transported, one thread, in turns"
 _TABLE = (("time added, R = 21", 14, "%"), ("global", 55, "%"))
 
 COST = (
-    _claim(
+    local_memory_cost(
         "07-local-bytes",
         "Reading a window takes much less memory than reading everywhere.",
         f"most bytes held while reading a window of 11 cells over those of reading all places; {_READ}",
@@ -30,7 +27,7 @@ COST = (
         published=(("memory added, R = 21", 13, "%"), ("global", 166, "%")),
         note="By table 4.4 the share is 0.076; twice that counts as much less. A trial gave 0.11; all seeds agree.",
     ),
-    _claim(
+    local_memory_cost(
         "07-written-out-bytes",
         "It is the way of reading, not the window: a window that is written out first takes more than everything.",
         f"MiB held while reading a window of 11 cells that is unfolded minus while reading all places; {_READ}",
@@ -42,7 +39,7 @@ COST = (
         unit="MiB",
         note="Every cell stands in 121 windows, so its key and value are copied 121 times.",
     ),
-    _claim(
+    local_memory_cost(
         "07-local-time",
         "Reading a window is faster than reading everywhere.",
         f"milliseconds of reading a window of 11 cells minus those of reading all places; {_READ}",
@@ -55,7 +52,7 @@ COST = (
         less=True,
         published=_TABLE,
     ),
-    _claim(
+    local_memory_cost(
         "07-wide-time",
         "Fewer products need not mean less time: a wide window takes longer than reading everywhere.",
         "milliseconds of reading a window of 21 cells, a fifth of the frame, minus those of reading all places; "
@@ -70,7 +67,7 @@ COST = (
         note="It depends on the kernel, not on the method: here windows are read in tiles by dense products. In a "
         "trial the wide window took 65 ms, everything 77.",
     ),
-    _claim(
+    local_memory_cost(
         "07-written-out-time",
         "Fewer products need not mean less time: a window that is written out takes longer than reading everywhere.",
         f"milliseconds of reading a window of 11 cells that is unfolded minus those of reading all places; {_READ}",
@@ -82,7 +79,7 @@ COST = (
         unit="ms",
         note="A window of 11 cells makes a seventeenth of the products.",
     ),
-    _claim(
+    local_memory_cost(
         "07-added-time",
         "A local memory adds little time.",
         "processor time of a frame of ERFNet with a full memory of four frames over that without, minus 1; 256x512, "

@@ -4,16 +4,13 @@ M. Paul (2023), sections 4.3.3 and 4.4.2, tables 4.2 and 4.3. Rows, clips and sc
 all claims.
 """
 
-from functools import partial
+from course_lib.claims.families import local_memory
 
-from course_lib.claims.propagation_claim import paul_claim
-
-_claim = partial(paul_claim, seeds=(0, 1, 2), clips="same")
 _ABLATED = "4.4.2"
 _MARGIN = "Three tenths of a point count as equal."
 
 WHERE = (
-    _claim(
+    local_memory(
         "07-window",
         "Looking around is better than looking at the same place only.",
         "mIoU with windows of 7 cells minus mIoU with windows of 1",
@@ -26,7 +23,7 @@ WHERE = (
         note="Windows of 7 cells reach 12 pixels; the camera pans by 2 to 6 a frame. In a first trial on similar clips "
         "one cell was better in all of four settings.",
     ),
-    _claim(
+    local_memory(
         "07-window-large",
         "Windows of 11 cells are better than looking at the same place only.",
         "mIoU with windows of 11 cells minus mIoU with windows of 1",
@@ -37,7 +34,7 @@ WHERE = (
         table="4.2",
         published=(("mIoU, R = 41", 73.64, "%"), ("R = 1", 72.94, "%")),
     ),
-    _claim(
+    local_memory(
         "07-window-past",
         "Of what the past itself adds, more is found by looking around.",
         "mIoU gained over Ctl-self: with windows of 7 cells minus with windows of 1",
@@ -48,7 +45,7 @@ WHERE = (
         kind="control",
         note="Each beside a Ctl-self of its own window.",
     ),
-    _claim(
+    local_memory(
         "07-local",
         "A window is as good as looking everywhere.",
         "mIoU with windows of 7 cells minus mIoU with windows that hold all places",
@@ -61,7 +58,7 @@ WHERE = (
         published=(("mIoU, R = 21", 73.72, "%"), ("global", 73.49, "%")),
         note=f"{_MARGIN} Scores are scaled alike here; in the public release only those of the global reader are.",
     ),
-    _claim(
+    local_memory(
         "07-gated",
         "Gates fuse past and present better than concatenation.",
         "mIoU with gated fusion minus mIoU with concatenation",
@@ -73,7 +70,7 @@ WHERE = (
         published=(("mIoU, gated", 73.37, "%"), ("concatenated", 73.14, "%")),
         note="The text says 0.33 points, the table has 0.23.",
     ),
-    _claim(
+    local_memory(
         "07-scale",
         "Scores need no division by the root of the key's width.",
         "mIoU with scores as printed minus mIoU with scores divided by the root of the key's width",

@@ -72,7 +72,7 @@ def world(monkeypatch, right):
         mib = {cost.local_read: 1 if right else 10, cost.unfold_read: 90 if right else 5}.get(call.func, 20)
         return mib * 2**20
 
-    monkeypatch.setattr(cost, "milliseconds", milliseconds)
+    monkeypatch.setattr(cost, "interleaved_ms", milliseconds)
     monkeypatch.setattr(cost, "peak_bytes", peak_bytes)
 
 

@@ -4,10 +4,9 @@ M. Paul (2023), section 4.4.3, table 4.4. Unusual: windows cover the share of th
 of 64 x 128 cells, on fewer cells. No network is trained, since weights do not change times.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from time import process_time
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from course_lib.methods.local_memory.global_read import global_read
 from course_lib.methods.local_memory.local_read import local_read, unfold_read
 from course_lib.methods.local_memory.network import LocalMemoryNet
 from course_lib.methods.local_memory.peak_memory import peak_bytes
+from course_lib.methods.propagation.comparison_speed import interleaved_ms
 from course_lib.methods.propagation.erfnet import ERFNet
 from course_lib.presets import of_preset
 
@@ -114,25 +114,8 @@ def added_time(preset: Preset, seed: int) -> Pair:
         remembering = LocalMemoryNet(segmenter, config.memory).start()
     for _ in range(remembering.net.config.memory_size):  # fill it
         remembering.step(frame)
-    times = milliseconds([partial(alone.step, frame), partial(remembering.step, frame)], config.rounds)
+    times = interleaved_ms([partial(alone.step, frame), partial(remembering.step, frame)], config.rounds)
     return times[:, 1] / times[:, 0] - 1, np.zeros(config.rounds)
-
-
-@torch.no_grad()
-def milliseconds(calls: Sequence[Callable[[], object]], rounds: int) -> Float[np.ndarray, "r k"]:
-    """Processor milliseconds of each call, in turns, after one round that does not count. One thread for all."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        times = np.zeros((rounds + 1, len(calls)))
-        for row in times:
-            for i, call in enumerate(calls):
-                began = process_time()
-                call()
-                row[i] = 1000 * (process_time() - began)
-    finally:
-        torch.set_num_threads(threads)
-    return times[1:]
 
 
 def _config(preset: Preset) -> CostConfig:
@@ -148,5 +131,5 @@ def _memory(config: CostConfig, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _pair(first: Callable[[], object], second: Callable[[], object], config: CostConfig) -> Pair:
-    times = milliseconds([first, second], config.rounds)
+    times = interleaved_ms([first, second], config.rounds)
     return times[:, 0], times[:, 1]

@@ -29,8 +29,9 @@ from course_lib.methods.propagation.train_task import SegmenterTask, class_weigh
 from course_lib.nn.device import resolve_device
 from course_lib.nn.weights import load_exactly, read_state_dict
 from course_lib.training import FitConfig, FitResult, fit
-from course_lib.training.cards import Card, TrainedOn, load_card, save_card
+from course_lib.training.cards import Card, load_card, save_card
 from course_lib.training.config import Task
+from course_lib.training.data_sources import NOISY_DRIVING
 from course_lib.training.export import SHIPPED_BYTES, export_weights, load_weights
 from course_lib.training.parallel import from_main, is_main_process
 from course_lib.training.run_directory import describe_machine, keep_settings, now
@@ -41,8 +42,6 @@ SCORES = "scores.npz"  # what a finished run has
 TRAIN_SEED, TEST_SEED = 6_000_003, 7_000_009  # of the drives: the same for all rows and random seeds
 CLASSES = len(STREET_CLASSES)
 _SAVED = 500  # steps between checkpoints
-
-WORLD = TrainedOn("the course's synthetic world, scenario driving, with noise and glare", "MIT", "drawn by the course")
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,11 +197,12 @@ class _Run:
             counts = score_clips(network, data.tests, self.row.sizes(self.config))
             card = Card(
                 name=name,
-                description=f"{type(network.segmenter).__name__}: {self.row.description}; trained on {WORLD.name}",
+                description=f"{type(network.segmenter).__name__}: {self.row.description}; trained on "
+                f"{NOISY_DRIVING.name}",
                 command=f"train_row({name!r}, …, seed={self.seed}) of course_lib.methods.local_memory.experiment",
                 seed=self.seed,
-                data=(WORLD,),
-                licence=WORLD.licence,
+                data=(NOISY_DRIVING,),
+                licence=NOISY_DRIVING.licence,
                 budget=self.budget or steps,
                 minutes=minutes,
                 machine=describe_machine(self.device),

@@ -145,8 +145,10 @@ class _Clocked(PropagatingSegmenter):
         return found
 
 
+@torch.no_grad()
 def interleaved_ms(calls: Sequence[Callable[[], object]], rounds: int) -> Float[np.ndarray, "r k"]:
-    """Processor milliseconds of each call, in turns, after one round that does not count. One thread for all.
+    """Processor milliseconds of each call, in turns, after one round that does not count. One thread for all,
+    no gradients.
 
     The numbers of threads of torch and OpenCV are restored.
     """

@@ -18,7 +18,8 @@ from course_lib.methods.propagation.train_data import AugmentedFrames, held_out_
 from course_lib.methods.propagation.train_task import SegmenterTask, class_weights
 from course_lib.nn.device import resolve_device
 from course_lib.training import FitConfig, FitResult, fit
-from course_lib.training.cards import Card, TrainedOn, load_card, save_card
+from course_lib.training.cards import Card, load_card, save_card
+from course_lib.training.data_sources import CAMVID, DRIVING, IMAGENET_LITE0
 from course_lib.training.export import export_weights, load_weights
 from course_lib.training.parallel import from_main, is_main_process
 from course_lib.training.run_directory import describe_machine, now
@@ -26,15 +27,6 @@ from course_lib.training.run_directory import describe_machine, now
 SHIPPED_BYTES = 6_000_000
 _SAVED = 250  # steps between checkpoints
 
-WORLD = TrainedOn("the course's synthetic world, scenario driving", "MIT", "drawn by the course")
-CAMVID = TrainedOn(
-    "CamVid",
-    "research data, attribution",
-    "G. Brostow, J. Fauqueur, R. Cipolla, Semantic object classes in video, 2009",
-)
-IMAGENET = TrainedOn(
-    "ImageNet, through the weights of EfficientNet-Lite0", "Apache-2.0", "M. Tan and Q. Le, EfficientNet, ICML 2019"
-)
 _OPTIMISTIC = "CamVid's validation frames are cut out of a drive whose other parts are in training: optimistic. "
 
 
@@ -92,7 +84,7 @@ def train_segmenter(
         weights = export_weights(network, folder / f"{name}.safetensors", limit=limit)
         held_out = held_out_pool(config, data_root)
         scores = score_frames(load_weights(network, weights), held_out)
-        learnt = (CAMVID if config.data == "camvid" else WORLD, *((IMAGENET,) if _has_trunk(config) else ()))
+        learnt = (CAMVID if config.data == "camvid" else DRIVING, *((IMAGENET_LITE0,) if _has_trunk(config) else ()))
         shorter = "" if length == 1 else f" --length {length:g}"
         chosen = preset if isinstance(preset, str) else "(settings of its own, see config.json)"
         card = Card(

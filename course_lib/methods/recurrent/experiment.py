@@ -22,6 +22,14 @@ from course_lib.nn.device import resolve_device
 from course_lib.nn.weights import load_exactly, read_state_dict
 from course_lib.training import FitConfig, FitResult, fit
 from course_lib.training.cards import Card, TrainedOn, load_card, save_card
+from course_lib.training.data_sources import (
+    DAVIS,
+    IMAGENET_LITE0,
+    IMAGENET_TORCHVISION,
+    SMALL_WORLD,
+    WORLD,
+    YOUTUBE_VOS,
+)
 from course_lib.training.export import SHIPPED_BYTES, export_weights
 from course_lib.training.parallel import from_main
 from course_lib.training.run_directory import describe_machine, now
@@ -29,21 +37,6 @@ from course_lib.training.run_directory import describe_machine, now
 TRACKS = "tracks.json"
 LITE_NAME = "hs2s-lite"
 _SAVED = 250  # steps between checkpoints
-
-SMALL_WORLD = TrainedOn("the course's small world", "MIT", "drawn by the course")
-LARGE_WORLD = TrainedOn(
-    "the course's synthetic world",
-    "MIT; photographs in it under the licences of scikit-image and scikit-learn",
-    "see course_lib.data.world.photographs",
-)
-LITE_BACKBONE = TrainedOn(
-    "ImageNet, through the weights of EfficientNet-Lite0", "Apache-2.0", "M. Tan and Q. Le, EfficientNet, ICML 2019"
-)
-BACKBONE = TrainedOn("ImageNet, through the weights of torchvision", "BSD-3-Clause", "torchvision's authors")
-DAVIS = TrainedOn(
-    "DAVIS", "CC BY-NC 4.0", "F. Perazzi et al., A Benchmark Dataset and Evaluation Methodology, CVPR 2016"
-)
-YOUTUBE_VOS = TrainedOn("YouTube-VOS", "CC BY 4.0", "N. Xu et al., YouTube-VOS, ECCV 2018")
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +179,8 @@ def _learnt_from(config: RecurrentTraining) -> tuple[TrainedOn, ...]:
     if config.data == "small world":
         return (SMALL_WORLD,)
     first = DAVIS if config.data == "davis" else YOUTUBE_VOS
-    world = (LARGE_WORLD,) if config.world_share else ()
-    trunk = (LITE_BACKBONE if config.size.backbone == "lite" else BACKBONE,) if config.imagenet else ()
+    world = (WORLD,) if config.world_share else ()
+    trunk = (IMAGENET_LITE0 if config.size.backbone == "lite" else IMAGENET_TORCHVISION,) if config.imagenet else ()
     return (first, *world, *trunk)
 
 

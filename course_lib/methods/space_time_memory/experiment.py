@@ -31,7 +31,8 @@ from course_lib.methods.space_time_memory.train_data import (
 from course_lib.methods.space_time_memory.train_task import SpaceTimeTask
 from course_lib.nn.device import resolve_device
 from course_lib.training import FitConfig, FitResult, fit, load_best
-from course_lib.training.cards import Card, TrainedOn, load_card, save_card
+from course_lib.training.cards import Card, load_card, save_card
+from course_lib.training.data_sources import DAVIS, IMAGENET_LITE0, WORLD
 from course_lib.training.export import export_weights
 from course_lib.training.parallel import from_main, is_main_process
 from course_lib.training.run_directory import describe_machine, now, plain
@@ -39,18 +40,6 @@ from course_lib.vos.evaluation import evaluate
 from course_lib.vos.models import load_model
 from course_lib.vos.protocol import VideoSegmenter
 from course_lib.vos.report import Report
-
-WORLD = TrainedOn(
-    "the course's synthetic world",
-    "MIT; photographs in it under the licences of scikit-image and scikit-learn",
-    "see course_lib.data.world.photographs",
-)
-IMAGENET = TrainedOn(
-    "ImageNet, through the weights of EfficientNet-Lite0", "Apache-2.0", "M. Tan and Q. Le, EfficientNet, ICML 2019"
-)
-DAVIS = TrainedOn(
-    "DAVIS", "CC BY-NC 4.0", "F. Perazzi et al., A Benchmark Dataset and Evaluation Methodology, CVPR 2016"
-)
 
 COMPARED = ("flow", "copy")  # methods without training that the card's scores stand beside
 
@@ -137,7 +126,7 @@ def train_small(
             + ("" if world_only else " and DAVIS"),
             command=_command(name, preset, length, seed),
             seed=seed,
-            data=(WORLD, IMAGENET) if world_only else (WORLD, IMAGENET, DAVIS),
+            data=(WORLD, IMAGENET_LITE0) if world_only else (WORLD, IMAGENET_LITE0, DAVIS),
             licence="MIT" if world_only else "CC BY-NC 4.0",
             budget=f"{plan['budget']} (planned {plan['begun']})",
             minutes=sum(result.minutes for result in results),

@@ -9,7 +9,7 @@ import torch
 import course_lib.methods.local_memory.comparison_cost as cost
 from course_lib.errors import InputError
 from course_lib.methods.local_memory import comparisons
-from course_lib.methods.local_memory.comparison_cost import CostConfig, milliseconds
+from course_lib.methods.local_memory.comparison_cost import CostConfig
 from course_lib.methods.local_memory.global_read import global_read
 from course_lib.methods.local_memory.local_read import local_read, unfold_read
 from course_lib.methods.local_memory.peak_memory import peak_bytes
@@ -43,22 +43,6 @@ def test_bytes_of_the_three_ways_to_read():
     assert written > 4 * frames * (16 + 64) * window**2 * cells * 0.8
     chunked = peak_bytes(partial(local_read, query, keys, values, window, chunk_bytes=2**16), *memory)
     assert chunked < everywhere and chunked < written / 3
-
-
-def test_calls_take_turns_and_the_first_round_does_not_count(monkeypatch):
-    now, order = [0.0], []
-
-    def spend(name, seconds):
-        def call():
-            order.append(name)
-            assert torch.get_num_threads() == 1 and not torch.is_grad_enabled()
-            now[0] += seconds * (100 if len(order) <= 2 else 1)
-
-        return call
-
-    monkeypatch.setattr(cost, "process_time", lambda: now[0])
-    np.testing.assert_allclose(milliseconds([spend("a", 0.002), spend("b", 0.001)], 3), [[2, 1]] * 3)
-    assert order == ["a", "b"] * 4
 
 
 def test_a_memory_adds_time():
