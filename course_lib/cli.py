@@ -7,7 +7,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
 from course_lib.commands.course import Bench, Doctor, Lab, Lessons, Notebooks, Run, Setup, Site, Start, Test, TestOldest
-from course_lib.commands.research import Claims, Eval, Track, Train
+from course_lib.commands.research import Claims, Eval, Label, Track, Train
 from course_lib.errors import CourseError
 
 Command = (
@@ -15,6 +15,7 @@ Command = (
     | Annotated[Lab, subcommand("lab")]
     | Annotated[Start, subcommand("start")]
     | Annotated[Track, subcommand("track")]
+    | Annotated[Label, subcommand("label")]
     | Annotated[Eval, subcommand("eval")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Doctor, subcommand("doctor")]

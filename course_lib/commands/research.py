@@ -57,6 +57,51 @@ class Track:
 
 
 @dataclass
+class Label:
+    """Name the class of every pixel of a street video: a network looks at key frames, optical flow does the rest."""
+
+    video: Positional[str] = "driving"
+    """A video file, a folder of pictures, or "driving", a drive through the course's own world."""
+    segmenter: str | None = None
+    """icnet-small-driving, icnet-half-driving, lite-driving or lite-camvid [lite-camvid for your own videos]."""
+    key_every: int = 5
+    """Every so many frames pass through the network; 1 is frame by frame."""
+    warp: bool = True
+    """Carry labels along flow in between; --no-warp repeats them."""
+    refine: Literal["off", "last", "all"] = "off"
+    """Which carried frames are repaired by the cheap part of the network."""
+    input_scale: float = 1.0
+    """Size of the frames that network and flow see, as a share of the video's."""
+    weights: Path | None = None
+    """Weights of the segmenter; none takes those that ship."""
+    out: Path = Path("labelled.mp4")
+    labels: Path | None = None
+    """Folder for one palette PNG of classes per frame."""
+    max_side: int | None = None
+    """Shrink the video so that its longer side has this many pixels."""
+    device: str = "auto"
+
+    def __call__(self) -> int:
+        from course_lib.methods.propagation.label_video import label_video
+
+        result = label_video(
+            self.video,
+            segmenter=self.segmenter,
+            key_every=self.key_every,
+            warp=self.warp,
+            refine=self.refine,
+            input_scale=self.input_scale,
+            weights=self.weights,
+            out=self.out,
+            labels=self.labels,
+            max_side=self.max_side,
+            device=self.device,
+        )
+        print(result)
+        return 0
+
+
+@dataclass
 class Eval:
     """Score a model on a data set: J and F per object, as a table, JSON and CSV."""
 

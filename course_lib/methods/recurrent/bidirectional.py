@@ -124,15 +124,7 @@ class BidirectionalVOS(nn.Module):
             mask = handed_on(prediction.logits.to(first.dtype).sigmoid(), truth, teacher, t, detach)
         return stacked(predictions)
 
-    def forward(
-        self,
-        frames: Float[Tensor, "b t 3 h w"],
-        first: Float[Tensor, "b 1 h w"],
-        truth: Float[Tensor, "b t 1 h w"] | None = None,
-        teacher: Bool[Tensor, "b t"] | bool | None = None,
-        detach: bool = False,
-    ) -> Prediction:
-        return self.unroll(frames, first, truth, teacher, detach)
+    forward = unroll
 
     def _remember(self, frame: Tensor, first: Tensor, features: Features, length: int) -> dict[int, Tensor]:
         """Hidden maps [B * (T-1), C, h, w] by stride: both directions at the bottleneck, forward at finer levels."""

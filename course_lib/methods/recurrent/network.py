@@ -136,15 +136,7 @@ class RecurrentVOS(nn.Module):
             state = state._replace(mask=handed_on(state.mask, truth, teacher, t, detach))
         return stacked(predictions)
 
-    def forward(
-        self,
-        frames: Float[Tensor, "b t 3 h w"],
-        first: Float[Tensor, "b 1 h w"],
-        truth: Float[Tensor, "b t 1 h w"] | None = None,
-        teacher: Bool[Tensor, "b t"] | bool | None = None,
-        detach: bool = False,
-    ) -> Prediction:
-        return self.unroll(frames, first, truth, teacher, detach)
+    forward = unroll
 
     def encode(self, frame: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "b 1 h w"]) -> Features:
         """Features of the current frame; the previous mask is used if the encoder is guided."""
