@@ -8,6 +8,7 @@ import base64
 import html
 import io
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -26,6 +27,29 @@ def encode_picture(picture: UInt8[np.ndarray, "h w 3"], quality: int = 75) -> st
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "WEBP", quality=quality, method=4)
     return data_uri(buffer.getvalue(), "image/webp")
+
+
+def shrunk(picture: UInt8[np.ndarray, "h w 3"], width: int) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """A picture at most `width` pixels wide."""
+    if picture.shape[1] <= width:
+        return picture
+    height = round(picture.shape[0] * width / picture.shape[1])
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def encode_within(
+    pictures: Sequence[UInt8[np.ndarray, "h w 3"]], room: float, steps: Sequence[tuple[int, int]]
+) -> list[str]:
+    """Pictures as data URIs of at most `room` characters together, at the first step at which they fit, else the last.
+
+    steps  width in pixels and quality, from the best to what is still of use
+    """
+    codes: list[str] = []
+    for width, quality in steps:
+        codes = [encode_picture(shrunk(picture, width), quality) for picture in pictures]
+        if sum(map(len, codes)) <= room:
+            break
+    return codes
 
 
 def data_uri(content: bytes, mime: str) -> str:

@@ -16,12 +16,11 @@ import torch
 import traitlets
 from jaxtyping import Float, Int8, UInt8
 from matplotlib import colormaps
-from PIL import Image
 from torch import Tensor
 
 from course_lib.errors import InputError
 from course_lib.nn.attention_read import affinity, similarity
-from course_lib.viz.embed import asset, encode_picture, fragment
+from course_lib.viz.embed import asset, encode_picture, encode_within, fragment, shrunk
 from course_lib.viz.overlay import as_picture
 from course_lib.viz.widgets.bundle import with_fallback
 
@@ -121,10 +120,7 @@ class AffinityExplorer(anywidget.AnyWidget):
         }
         super().__init__(content=content, cell=list(cell), top_k=top_k, metric=metric)
         room = 1000 * (max_kilobytes - self.kilobytes)
-        for widest, quality in _PICTURE_STEPS:
-            pictures = [encode_picture(_resized(picture, widest), quality) for picture in self._pictures]
-            if sum(map(len, pictures)) <= room:
-                break
+        pictures = encode_within(self._pictures, room, _PICTURE_STEPS)
         self.content = {**content, "pictures": pictures}
 
     @property
@@ -226,7 +222,7 @@ class AffinityExplorer(anywidget.AnyWidget):
             share = full[top : top + height, left : left + width, None]
             colour = ramp[(share[..., 0] * (len(ramp) - 1)).round().astype(int)]
             tiles.append(np.where(share > 0, 0.2 * picture + 0.8 * colour, 0.6 * picture).astype(np.uint8))
-        small = [_resized(tile, _POSTER_WIDTH) for tile in tiles]
+        small = [shrunk(tile, _POSTER_WIDTH) for tile in tiles]
         gap = np.full((small[0].shape[0], _MARGIN, 3), 255, dtype=np.uint8)
         return np.concatenate([part for tile in small for part in (tile, gap)][:-1], axis=1)
 
@@ -289,11 +285,3 @@ def _rounded_masks(masks: Any, size: tuple[int, int, int]) -> tuple[Float[Tensor
         raise InputError("masks must be probabilities in [0, 1]")
     codes = (given * 255).round().to(torch.uint8)
     return codes.float() / 255, base64.b64encode(codes.numpy().tobytes()).decode("ascii")
-
-
-def _resized(picture: UInt8[np.ndarray, "h w 3"], width: int) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """A picture at most `width` pixels wide."""
-    if picture.shape[1] <= width:
-        return picture
-    height = round(picture.shape[0] * width / picture.shape[1])
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))

@@ -13,16 +13,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import traitlets
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 from torch import Tensor
 
 from course_lib.errors import InputError
-from course_lib.viz.embed import encode_picture
+from course_lib.viz.embed import encode_within
 from course_lib.viz.figure import course_style
 from course_lib.viz.overlay import as_picture
 from course_lib.viz.palette import HIGHLIGHT, TRUTH
@@ -120,10 +119,7 @@ class WindowExplorer(PageWidget):
         }
         super().__init__(content={**content, "pictures": []}, **values)
         room = 1000 * (max_kilobytes - self.kilobytes)
-        for widest, quality in _PICTURE_STEPS:
-            pictures = [encode_picture(_resized(picture, widest), quality) for picture in self._pictures]
-            if sum(map(len, pictures)) <= room:
-                break
+        pictures = encode_within(self._pictures, room, _PICTURE_STEPS)
         self.content = {**content, "pictures": pictures}
 
     @property
@@ -258,11 +254,3 @@ def _coded(origins: Float[np.ndarray, "s 2 h w"]) -> str:
     """Tenths of a cell as 16-bit numbers, little-endian; the lowest stands for NaN. Order: frame, row, column, x y."""
     tenths = np.where(np.isnan(origins), -32768, np.clip(origins * 10, -32767, 32767).round())
     return base64.b64encode(tenths.transpose(0, 2, 3, 1).astype("<i2").tobytes()).decode("ascii")
-
-
-def _resized(picture: UInt8[np.ndarray, "h w 3"], width: int) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """A picture at most `width` pixels wide."""
-    if picture.shape[1] <= width:
-        return picture
-    height = round(picture.shape[0] * width / picture.shape[1])
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
