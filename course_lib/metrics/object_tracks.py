@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from course_lib.data.clip import IGNORE
 from course_lib.errors import InputError
@@ -28,7 +28,8 @@ class ObjectTrack:
 
     J, F [T] in [0, 1], NaN without annotation. scored [T]: frames that count (the given one does not). area [T]: pixels
     that the truth shows of the object, NaN without annotation. confidence [T]: mean |p - 0.5| over them, in [0, 0.5],
-    NaN where there is no pixel; None where nobody recorded it. Raises `InputError` for lengths that differ.
+    NaN where there is no pixel. claimed [T]: pixels that the method says are the object's. The last two are None where
+    nobody recorded them. Raises `InputError` for lengths that differ.
     """
 
     clip: str
@@ -38,11 +39,12 @@ class ObjectTrack:
     scored: Bool[np.ndarray, "t"]
     area: Float[np.ndarray, "t"]
     confidence: Float[np.ndarray, "t"] | None = None
+    claimed: Float[np.ndarray, "t"] | None = None
 
     def __post_init__(self) -> None:
         named = {"J": self.J, "F": self.F, "scored": self.scored, "area": self.area}
-        if self.confidence is not None:
-            named["confidence"] = self.confidence
+        optional = {"confidence": self.confidence, "claimed": self.claimed}
+        named |= {name: values for name, values in optional.items() if values is not None}
         shapes = {name: list(values.shape) for name, values in named.items()}
         if len({values.shape for values in named.values()}) > 1 or self.J.ndim != 1:
             raise InputError(f"object {self.id} of {self.clip!r}: everything is [T], one number a frame; got {shapes}")
@@ -89,7 +91,11 @@ Frames: TypeAlias = Callable[[ObjectTrack], Bool[np.ndarray, "t"]]
 
 
 def object_tracks(
-    score: SequenceScore, truth: object, clip: str = "clip", confidence: Sequence[np.ndarray] | None = None
+    score: SequenceScore,
+    truth: object,
+    clip: str = "clip",
+    confidence: Sequence[np.ndarray] | None = None,
+    predicted: object | None = None,
 ) -> list[ObjectTrack]:
     """Tracks of all objects of one video, from its score and its truth.
 
@@ -97,6 +103,7 @@ def object_tracks(
     truth       [T, H, W] uint8, the label maps that were scored against
     clip        a name that no other clip has: what is resampled, and what pairs two methods
     confidence  K of [T], see `confidence`
+    predicted   [T, H, W] uint8, the label maps that were scored, to count what was claimed
 
     Raises `InputError` where the sizes do not fit. Built in lesson 05.
     """
@@ -105,13 +112,22 @@ def object_tracks(
         raise InputError(f"clip {clip!r}: the score has {score.J.shape[1]} frames, the truth {len(labels)}")
     if confidence is not None and len(confidence) != len(score.ids):
         raise InputError(f"clip {clip!r}: {len(score.ids)} objects, but confidence of {len(confidence)}")
-    counts = np.stack([np.bincount(frame.ravel(), minlength=IGNORE + 1) for frame in labels])  # [T, 256]
+    answers = None if predicted is None else as_labels(predicted, "predicted")
+    if answers is not None and answers.shape != labels.shape:
+        raise InputError(f"clip {clip!r}: predicted is {list(answers.shape)}, the truth {list(labels.shape)}")
+    counts, claims = _pixels(labels), None if answers is None else _pixels(answers)
     tracks = []
     for k, label in enumerate(score.ids.tolist()):
         area = np.where(np.isnan(score.J[k]), np.nan, counts[:, label])
         sure = None if confidence is None else np.asarray(confidence[k], dtype=np.float64)
-        tracks.append(ObjectTrack(clip, label, score.J[k], score.F[k], score.scored[k], area, sure))
+        said = None if claims is None else claims[:, label].astype(np.float64)
+        tracks.append(ObjectTrack(clip, label, score.J[k], score.F[k], score.scored[k], area, sure, said))
     return tracks
+
+
+def _pixels(labels: UInt8[np.ndarray, "t h w"]) -> Int[np.ndarray, "t 256"]:
+    """Pixels of each label in each frame."""
+    return np.stack([np.bincount(frame.ravel(), minlength=IGNORE + 1) for frame in labels])
 
 
 def every_frame(track: ObjectTrack) -> Bool[np.ndarray, "t"]:

@@ -124,7 +124,7 @@ def _follow(model: VideoSegmenter | OfflineSegmenter, video: Video, protocol: Sc
     ids = sorted({label for labels in given for label in labels.unique().tolist()} - {0, IGNORE})
     score = evaluate_labels(predicted, truth, ids=ids, protocol=protocol, annotated=video.annotated)
     confidence = None if sure is None else [sure.get(label, np.full(len(truth), np.nan)) for label in ids]
-    return object_tracks(score, truth, video.name, confidence)
+    return object_tracks(score, truth, video.name, confidence, predicted)
 
 
 def _note_confidence(

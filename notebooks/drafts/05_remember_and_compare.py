@@ -190,6 +190,21 @@ for name in models:
     print(post_occlusion(tracks[name]["occlusion"], taus=(0,)), "\n")
 
 # %% [markdown]
+# The hybrid, with its second look at frame 0, should be the one that finds the object again. It is not. When it misses, *how* does it miss? An empty answer is an object forgotten; an answer somewhere
+# else is one taken for another.
+
+# %%
+from course_lib.metrics.failures import failures
+from course_lib.metrics.occlusion import after_occlusion
+
+for name in models:
+    print(f"{name:<6}", failures(tracks[name]["occlusion"], after_occlusion()))
+
+# %% [markdown]
+# Matching asks "what here looks *most* like it?", and something always does. While the object is hidden, that is something else; the mask goes in again, and now the last frame says so, too. A memory can forget.
+# A comparison without the answer "nothing here" goes astray.
+
+# %% [markdown]
 # ## 3. The hybrid, HS2S
 #
 # Three changes to S2S (Azimi, 2024, equations 6.8 to 6.13):

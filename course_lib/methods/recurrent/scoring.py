@@ -84,7 +84,7 @@ def _track(name: str, probs: Float[Tensor, "t1 h w"], truth: UInt8[Tensor, "t h 
     there = truth[1:] == 1
     doubt = ((probs - 0.5).abs() * there).sum((1, 2)) / there.sum((1, 2))  # NaN where nothing of it is seen
     confidence = np.concatenate([[np.nan], doubt.double().numpy()])
-    return object_tracks(scores, truth, name, [confidence])[0]
+    return object_tracks(scores, truth, name, [confidence], predicted)[0]
 
 
 def mean_over(tracks: Iterable[ObjectTrack], frames: Frames = every_frame, measure: Measure = "J") -> float:
@@ -127,7 +127,7 @@ def load_tracks(path: str | Path) -> Tracks:
 
 
 def _as_json(track: ObjectTrack) -> dict[str, object]:
-    values = {"J": track.J, "F": track.F, "area": track.area, "confidence": track.confidence}
+    values = {"J": track.J, "F": track.F, "area": track.area, "confidence": track.confidence, "claimed": track.claimed}
     numbers = {
         name: None if row is None else [None if math.isnan(x) else round(x, _DIGITS) for x in row.tolist()]
         for name, row in values.items()
@@ -137,5 +137,6 @@ def _as_json(track: ObjectTrack) -> dict[str, object]:
 
 def _from_json(entry: dict) -> ObjectTrack:
     J, F, area = (np.array(entry[name], dtype=np.float64) for name in ("J", "F", "area"))
-    sure = None if entry["confidence"] is None else np.array(entry["confidence"], dtype=np.float64)
-    return ObjectTrack(entry["clip"], entry["id"], J, F, np.array(entry["scored"], dtype=np.bool_), area, sure)
+    optional = (entry.get(name) for name in ("confidence", "claimed"))  # tables of before do not know what was claimed
+    sure, said = (None if row is None else np.array(row, dtype=np.float64) for row in optional)
+    return ObjectTrack(entry["clip"], entry["id"], J, F, np.array(entry["scored"], dtype=np.bool_), area, sure, said)
