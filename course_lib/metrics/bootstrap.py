@@ -1,10 +1,11 @@
 """How sure a mean is: bootstrap intervals over clips, or over random seeds and clips, paired or not.
 
 What is resampled is what was drawn at random: clips and random seeds, never single frames or objects, which come
-together (Davison and Hinkley, 1997, section 3.8; Owen, 2007, for the crossed case). Unusual: the spread of such a
-bootstrap is too small by sqrt((n-1)/n) and knows nothing of the t distribution, which with three seeds turns "95 %"
-into 75 %; so it is widened by both factors. In simulation the intervals then hold the truth in 94 % to 100 % of all
-cases.
+together (Davison and Hinkley, 1997, section 3.8). Unusual: the spread of such a bootstrap is too small by
+sqrt((n-1)/n) and knows nothing of the t distribution, which with three seeds turns "95 %" into 75 %; so it is widened
+by both factors. Where all seeds share their clips, seeds and clips are resampled on their own and widened on their own,
+three seeds far more than a hundred clips, and the two half-widths are joined at right angles (Zou and Donner, 2008). In
+simulation the intervals then hold the truth in 92 % to 99 % of all cases.
 """
 
 import math
@@ -42,10 +43,11 @@ def paired_bootstrap(
 ) -> Interval:
     """Confidence interval of the mean of `differences[s][c]`, first minus second condition, seed s, clip c.
 
-    clips "own":    each seed has its own clips, as many as it likes; seeds are resampled, then clips within a seed.
-                    A seed counts as one, however many clips it has.
-    clips "same": all seeds have the same clips in the same order; seeds and clips are resampled independently.
-    Treating such clips as own would be far too sure: what is odd about a clip would seem to average out over seeds.
+    clips "own":  each seed has its own clips, as many as it likes; seeds are resampled, then clips within a seed. A
+                  seed counts as one, however many clips it has.
+    clips "same": all seeds have the same clips in the same order; the doubt about seeds and that about clips add up as
+                  variances do. Treating such clips as own would be far too sure: what is odd about a clip would seem to
+                  average out over seeds. A single clip gives the doubt about seeds alone.
 
     Returns the plain mean over seeds of the mean over clips, and the widened percentile interval. The same input and
     random seed give the same interval. Raises `InputError` for fewer than two seeds, empty or ragged rows, NaN.
@@ -59,26 +61,24 @@ def paired_bootstrap(
         raise InputError("differences hold NaN or infinite values; leave such clips out of both conditions")
     _check_settings(resamples, level)
     generator = np.random.default_rng(seed)
-    picked = generator.integers(len(rows), size=(resamples, len(rows)))  # [R, S]
-    if clips == "same":
-        if len({len(row) for row in rows}) > 1:
-            raise InputError(f"the same clips: every seed needs the same number, got {[len(row) for row in rows]}")
-        table = np.stack(rows)  # [S, C]
-        seed_weight = _counts(picked, len(rows))  # [R, S]
-        clip_weight = _counts(generator.integers(table.shape[1], size=(resamples, table.shape[1])), table.shape[1])
-        means = np.einsum("rs,sc,rc->r", seed_weight, table, clip_weight) / table.size
-        units = min(table.shape) if table.shape[1] > 1 else table.shape[0]
-    elif clips == "own":
+    mean = float(np.mean([row.mean() for row in rows]))
+    if clips == "own":
+        picked = generator.integers(len(rows), size=(resamples, len(rows)))  # [R, S]
         drawn = np.empty((resamples, len(rows)))
         for s, row in enumerate(rows):  # a seed drawn twice gets two independent draws of its clips
             times = picked == s
             drawn[times] = row[generator.integers(len(row), size=(int(times.sum()), len(row)))].mean(axis=1)
-        means = drawn.mean(axis=1)
-        units = len(rows)
-    else:
+        return _widened(mean, drawn.mean(axis=1), len(rows), level)
+    if clips != "same":
         raise InputError(f"clips must be 'own' or 'same', got {clips!r}")
-    mean = float(np.mean([row.mean() for row in rows]))
-    return _widened(mean, means, units, level)
+    if len({len(row) for row in rows}) > 1:
+        raise InputError(f"the same clips: every seed needs the same number, got {[len(row) for row in rows]}")
+    table = np.stack(rows)  # [S, C]
+    parts = [_resampled(table.mean(axis=1), mean, resamples, level, generator)]
+    if table.shape[1] > 1:
+        parts.append(_resampled(table.mean(axis=0), mean, resamples, level, generator))
+    below, above = (math.hypot(*sides) for sides in zip(*((mean - p.low, p.high - mean) for p in parts)))
+    return Interval(mean, mean - below, mean + above, level)
 
 
 def mean_interval(
@@ -125,6 +125,14 @@ def mean_interval(
     generator = np.random.default_rng(seed)
     chosen = _counts(generator.integers(len(places), size=(resamples, len(places))), len(places))  # [R, C]
     return _widened(mean, (chosen @ sums) / (chosen @ totals), len(places), level)
+
+
+def _resampled(
+    values: Float[np.ndarray, "n"], mean: float, resamples: int, level: float, generator: np.random.Generator
+) -> Interval:
+    """The widened interval of a mean of single values."""
+    drawn = values[generator.integers(len(values), size=(resamples, len(values)))].mean(axis=1)
+    return _widened(mean, drawn, len(values), level)
 
 
 def _widened(mean: float, resampled: Float[np.ndarray, "r"], units: int, level: float) -> Interval:

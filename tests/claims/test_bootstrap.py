@@ -31,6 +31,8 @@ def coverage(clips, seeds, n, seed_spread, clip_spread, noise, runs=150):
         ("same", 3, 8, 0.0, 1.0, 0.3),  # clips differ most
         ("same", 5, 6, 1.0, 1.0, 0.3),
         ("same", 12, 12, 2.0, 1.0, 0.3),
+        ("same", 3, 60, 0.0, 1.0, 1.0),  # seeds do not differ, clips and what clips and seeds do together
+        ("same", 3, 60, 0.3, 1.0, 1.0),
     ],
 )
 def test_coverage(clips, seeds, n, seed_spread, clip_spread, noise):
@@ -93,22 +95,33 @@ def test_wider_level_wider_interval_and_same_seed_same_interval():
     assert paired_bootstrap(x) != paired_bootstrap(x, seed=1)
 
 
-@pytest.mark.parametrize("clips", ["own", "same"])
-def test_agrees_with_the_obvious_resampling(clips):
+def test_agrees_with_the_obvious_resampling():
     x = np.random.default_rng(5).normal(size=(4, 6)) + np.arange(4)[:, None]
     rng = np.random.default_rng(6)
     means = []
     for _ in range(4000):
-        rows = []
-        columns = rng.integers(6, size=6)
-        for s in rng.integers(4, size=4):
-            rows.append(x[s, columns if clips == "same" else rng.integers(6, size=6)].mean())
+        rows = [x[s, rng.integers(6, size=6)].mean() for s in rng.integers(4, size=4)]
         means.append(np.mean(rows))
     low, high = np.quantile(means, [0.025, 0.975])
     wider = np.sqrt(4 / 3) * stats.t.isf(0.025, 3) / stats.norm.isf(0.025)
-    interval = paired_bootstrap(x, clips=clips, resamples=20_000)
+    interval = paired_bootstrap(x, resamples=20_000)
     expected = x.mean() + (np.array([low, high]) - x.mean()) * wider
     assert np.allclose([interval.low, interval.high], expected, atol=0.05 * (expected[1] - expected[0]))
+
+
+def test_doubt_about_seeds_and_doubt_about_clips_add_up_as_variances_do():
+    """With many of both the interval is the normal one of two variances, and each alone is that of a simple mean."""
+    rng = np.random.default_rng(7)
+    seeds, clips = rng.normal(0, 1.0, (80, 1)), rng.normal(0, 2.0, (1, 200))
+    half = stats.norm.isf(0.025) * np.sqrt(seeds.var() / 80 + clips.var() / 200)
+    interval = paired_bootstrap(seeds + clips, clips="same", resamples=4000)
+    assert [interval.high - interval.mean, interval.mean - interval.low] == pytest.approx([half, half], rel=0.1)
+    alone = paired_bootstrap(seeds + np.zeros((1, 200)), clips="same", resamples=4000)
+    one_clip = paired_bootstrap(seeds, clips="same", resamples=4000)
+    assert (alone.low, alone.high) == pytest.approx((one_clip.low, one_clip.high))
+    three = np.zeros((3, 1)) + clips  # three seeds that agree: clips are many, so nothing is widened much
+    sure = paired_bootstrap(three, clips="same", resamples=4000)
+    assert sure.high - sure.low == pytest.approx(2 * 1.972 * clips.std() / np.sqrt(199), rel=0.1)
 
 
 @pytest.mark.parametrize(
