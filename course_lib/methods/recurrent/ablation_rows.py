@@ -43,6 +43,8 @@ class Row:
     """Weigh object and background by their share of pixels."""
     sampling: ScheduledSampling | None = None
     """A teacher of its own; None takes that of the training."""
+    blind: float = 0.0
+    """Share of the training frames with which the encoder is shown an empty mask, so that references are needed."""
 
     def network(self, size: Size, imagenet: bool = False) -> Network:
         """A new network of this row."""
@@ -100,6 +102,7 @@ ROWS: tuple[Row, ...] = (
     Row("hs2s-axial", partial(_hs2s_on, "axial"), "HS2S on a backbone that ends in axial attention"),
     Row("bi-hs2s", bi_hs2s, "Bi-HS2S: forward and backward memory"),
     Row("raft-hs2s", raft_hs2s, "RAFT-HS2S: HS2S that also learns optical flow without labels"),
+    Row("hs2s-blind", hs2s, "HS2S whose encoder is shown an empty mask in three training frames of ten", blind=0.3),
     Row("hs2s-teacher", hs2s, "HS2S with true masks throughout training", sampling=TEACHER_FORCING),
     Row("s2s-plain-bce", s2s, "S2S with plain cross-entropy", "s2s", False, balanced=False),
 )  # fmt: skip

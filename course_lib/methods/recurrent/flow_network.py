@@ -68,9 +68,10 @@ class FlowVOS(RecurrentVOS):
         truth: Float[Tensor, "b t 1 h w"] | None = None,
         teacher: Bool[Tensor, "b t"] | bool | None = None,
         detach: bool = False,
+        blind: Bool[Tensor, "b t"] | None = None,
     ) -> FlowPrediction:
         """As `unroll`, with the flow between all neighbouring frames."""
-        prediction = self.unroll(frames, first, truth, teacher, detach)
+        prediction = self.unroll(frames, first, truth, teacher, detach, blind)
         masks = self._masks(prediction, first, truth, teacher)
         with torch.no_grad():
             back = self.flows(frames.flip(1), masks.flip(1))[-1].flip(1)

@@ -95,9 +95,14 @@ class RecurrentVOS(nn.Module):
             return self.memory.zeros(frame, len(mask))
         return self.initializer(_each(frame, mask), mask, self.memory)
 
-    def step(self, frame: Float[Tensor, "b 3 h w"], state: State) -> tuple[Prediction, State]:
-        """Answer for the next frame, and the state after it, whose mask is that answer."""
-        features = self.encode(frame, state.mask)
+    def step(
+        self, frame: Float[Tensor, "b 3 h w"], state: State, blind: Bool[Tensor, "b"] | None = None
+    ) -> tuple[Prediction, State]:
+        """Answer for the next frame, and the state after it, whose mask is that answer.
+
+        blind  where True, the encoder is shown an empty mask
+        """
+        features = self.encode(frame, _unless(blind, state.mask))
         hidden, memory = self.memory(features, state.memory)
         prediction = self.decode(features, hidden, self.look_up(state))
         mask = prediction.logits.to(state.mask.dtype).sigmoid()
@@ -110,6 +115,7 @@ class RecurrentVOS(nn.Module):
         truth: Float[Tensor, "b t 1 h w"] | None = None,
         teacher: Bool[Tensor, "b t"] | bool | None = None,
         detach: bool = False,
+        blind: Bool[Tensor, "b t"] | None = None,
     ) -> Prediction:
         """Answers for frames 1 … T-1 of clips, stacked: logits [B, T-1, 1, H, W].
 
@@ -118,6 +124,8 @@ class RecurrentVOS(nn.Module):
                  plain True hands on the truth everywhere, which lets all frames be encoded and decoded in one call;
                  None or False never does
         detach   cut the gradient through masks that are handed on; the cells keep theirs
+        blind    where True, the encoder is shown an empty mask with frame t (frame 0 is never encoded so); references
+                 keep theirs, so that they are needed
 
         Raises `InputError` for a teacher without truth, and for shapes that do not fit.
         """
@@ -127,11 +135,12 @@ class RecurrentVOS(nn.Module):
             return self._at_once(frames, first, None)
         if teacher is True:
             assert truth is not None
-            return self._at_once(frames, first, torch.cat([first[:, None].to(frames), truth[:, 1:].to(frames)], dim=1))
+            masks = torch.cat([first[:, None].to(frames), truth[:, 1:].to(frames)], dim=1)
+            return self._at_once(frames, first, masks, blind)
         state = self.begin(frames[:, 0], first)
         predictions = []
         for t in range(1, frames.shape[1]):
-            prediction, state = self.step(frames[:, t], state)
+            prediction, state = self.step(frames[:, t], state, None if blind is None else blind[:, t])
             predictions.append(prediction)
             state = state._replace(mask=handed_on(state.mask, truth, teacher, t, detach))
         return stacked(predictions)
@@ -165,7 +174,7 @@ class RecurrentVOS(nn.Module):
         found = hidden if self.matching is None else self.matching(references, hidden)
         return self.decoder(features.levels, found)
 
-    def _at_once(self, frames: Tensor, first: Tensor, masks: Tensor | None) -> Prediction:
+    def _at_once(self, frames: Tensor, first: Tensor, masks: Tensor | None, blind: Tensor | None = None) -> Prediction:
         """`unroll` where the mask handed on from each frame is in `masks` [B, T, 1, H, W], or never used."""
         length = frames.shape[1] - 1
         states = self.first_states(frames[:, 0], first.to(frames))
@@ -177,7 +186,7 @@ class RecurrentVOS(nn.Module):
                 references["first"] = over_time(self.refer(frames[:, 0], first.to(frames)), length)
         else:
             before = masks[:, :-1].flatten(0, 1)  # [B * (T-1), 1, H, W]
-            features = self.encode(now, before)
+            features = self.encode(now, _unless(None if blind is None else blind[:, 1:].flatten(), before))
             if "previous" in self.references:
                 references["previous"] = self.refer(frames[:, :-1].flatten(0, 1), before)
             if "first" in self.references:
@@ -269,6 +278,11 @@ def in_time(prediction: Prediction, length: int) -> Prediction:
 
 def _mapped(features: Features, change: Callable[[Tensor], Tensor]) -> Features:
     return Features({stride: change(x) for stride, x in features.levels.items()}, change(features.deep))
+
+
+def _unless(blind: Tensor | None, masks: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """The masks, empty where `blind` [B] is True."""
+    return masks if blind is None else masks * ~blind[:, None, None, None]
 
 
 def _each(frame: Tensor, mask: Tensor) -> Tensor:

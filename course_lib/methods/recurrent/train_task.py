@@ -35,15 +35,17 @@ class RecurrentTask:
         self.losses = row.loss(config)
 
     def sample(self, index: int, step: int, rng: np.random.Generator) -> Sample:
-        """frames [T, 3, H, W] in [0, 1]; masks [T, 1, H, W] uint8 (255: unknown); teacher [T] bool.
+        """frames [T, 3, H, W] in [0, 1]; masks [T, 1, H, W] uint8 (255: unknown); teacher [T] bool; blind [T] bool.
 
-        Where teacher[t], the mask handed on from frame t is the truth; that of frame 0 always is.
+        Where teacher[t], the mask handed on from frame t is the truth; that of frame 0 always is. Where blind[t], the
+        encoder is shown an empty mask with frame t.
         """
         progress = step / self.config.steps
         frames = self.config.lengths.draw(progress, step, self.seed)
         clip = self.clips(index, frames, rng)
         teacher = torch.from_numpy(rng.random(frames) < self.sampling.at(progress))
-        return {**clip, "teacher": teacher}
+        blind = torch.from_numpy(rng.random(frames) < self.row.blind)  # the last draw: other rows see the same clips
+        return {**clip, "teacher": teacher, "blind": blind}
 
     def loss(self, model: nn.Module, batch: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
         """Of all frames but the first, [B]: "loss", its terms unweighted, and "flow" where the row has a flow head."""
@@ -52,7 +54,8 @@ class RecurrentTask:
         masks = batch["masks"]
         truth = (masks == 1).to(batch["frames"].dtype)  # unknown pixels are handed on as background
         certain = self.sampling.at(step / self.config.steps) == 1
-        prediction = model(batch["frames"], truth[:, 0], truth, True if certain else batch["teacher"])
+        extra = {"blind": batch["blind"]} if self.row.blind else {}
+        prediction = model(batch["frames"], truth[:, 0], truth, True if certain else batch["teacher"], **extra)
         terms = sequence_loss(prediction, masks[:, 1:], self.losses)
         if isinstance(prediction, FlowPrediction):
             flow = self._flow(prediction, batch["frames"])

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from course_lib.errors import InputError
 from course_lib.methods.recurrent.ablation_rows import ALIASES, ROW_NAMES, ROWS, SHIPPED_ROWS, row_named
 from course_lib.methods.recurrent.experiment import fit_config, new_network
+from course_lib.methods.recurrent.rows import hs2s
 from course_lib.methods.recurrent.schedules import ClipLengths, ScheduledSampling
 from course_lib.methods.recurrent.train_config import RecurrentTraining
 from course_lib.methods.recurrent.train_data import clip_source
@@ -208,3 +209,33 @@ def test_flow_leaves_hidden_pixels_out_and_gets_no_gradient_from_the_check():
     seen = one._flow(found._replace(flows=still, back=torch.zeros_like(found.back)), samples["frames"])
     hidden = one._flow(found._replace(flows=still, back=found.back * 0 + 50), samples["frames"])
     assert bool((seen > 0).all()) and bool((hidden == 0).all())  # a flow of zeros is smooth
+
+
+def test_blind_frames_hide_the_mask_from_the_encoder_alone():
+    """Blind everywhere and without references, the masks handed on say nothing; with references they still do."""
+    torch.manual_seed(0)
+    frames, first = torch.rand(2, 4, 3, 32, 32), torch.zeros(2, 1, 32, 32)
+    first[:, :, 4:16, 4:16] = 1
+    other, everywhere = first.flip(-1), torch.ones(2, 4, dtype=torch.bool)
+    truth = first[:, None].expand(-1, 4, -1, -1, -1)
+    with torch.no_grad():
+        for references in ((), ("first", "previous")):
+            net = hs2s(references=references).eval()
+            one, two = (net.unroll(frames, mask, blind=everywhere).logits for mask in (first, other))
+            assert torch.equal(one, two) == (not references)
+            none = net.unroll(frames, first, blind=torch.zeros_like(everywhere)).logits
+            assert torch.equal(none, net.unroll(frames, first).logits)
+        some = torch.tensor([[False, False, True, False], [False, True, False, True]])
+        steps = net.unroll(frames, first, truth, torch.ones(2, 4, dtype=torch.bool), blind=some).logits
+        torch.testing.assert_close(net.unroll(frames, first, truth, True, blind=some).logits, steps)
+
+
+def test_a_blind_row_sees_the_same_clips_and_teacher_as_others():
+    config = RecurrentTraining.preset("smoke")
+    rows = [row_named(name) for name in ("hs2s", "hs2s-blind")]
+    plain, blind = (RecurrentTask(row, config, clip_source(config, 0)) for row in rows)
+    one, two = (task.sample(3, 1, np.random.default_rng(5)) for task in (plain, blind))
+    for name in ("frames", "masks", "teacher"):
+        assert torch.equal(one[name], two[name])
+    shares = torch.stack([blind.sample(i, 1, np.random.default_rng(i))["blind"].float().mean() for i in range(300)])
+    assert not one["blind"].any() and 0.25 < shares.mean() < 0.35
