@@ -35,13 +35,15 @@ def without(network: nn.Module, *cut: str) -> Iterator[None]:
     """Within the block the network runs with these parts cut; afterwards it is whole again.
 
     A hidden state or the features of a reference are zeros where they are read, the mask that the encoder sees is
-    empty. The state itself goes on as before. Raises `InputError` naming the parts there are. Built in lesson 05.
+    empty. The state itself goes on as before. Blocks may be nested: then both cuts hold. Raises `InputError` naming the
+    parts there are. Built in lesson 05.
     """
     inner = _inner(network)
     unknown = [name for name in cut if name not in parts(network)]
     if unknown:
         raise InputError(f"cannot cut {', '.join(map(repr, unknown))}; the parts are {', '.join(parts(network))}")
     decode, encode = inner.decode, inner.encode
+    outer = {name: own for name, own in vars(inner).items() if name in ("decode", "encode")}  # of a block around this
 
     def decode_cut(features: Features, hidden: dict[int, Tensor], references: Any) -> Any:
         hidden = {s: torch.zeros_like(x) if f"memory {s}" in cut else x for s, x in hidden.items()}
@@ -56,6 +58,7 @@ def without(network: nn.Module, *cut: str) -> Iterator[None]:
         yield
     finally:
         del inner.decode, inner.encode
+        vars(inner).update(outer)
 
 
 def _emptied(features: Features) -> Features:

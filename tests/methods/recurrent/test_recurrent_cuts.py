@@ -47,6 +47,20 @@ def test_every_part_of_a_random_network_matters_and_comes_back(net):
 
 
 @torch.no_grad()
+def test_a_cut_within_a_cut_adds_to_it(net):
+    frames, mask = clip()
+    whole = net.unroll(frames, mask).logits
+    with without(net, "previous", "mask"):
+        both = net.unroll(frames, mask).logits
+    with without(net, "previous"):
+        one = net.unroll(frames, mask).logits
+        with without(net, "mask"):
+            assert torch.equal(net.unroll(frames, mask).logits, both)
+        assert torch.equal(net.unroll(frames, mask).logits, one)
+    assert torch.equal(net.unroll(frames, mask).logits, whole)
+
+
+@torch.no_grad()
 def test_what_is_cut_cannot_be_seen(net):
     """Without the first reference another first frame changes nothing but the mask that is handed on from it."""
     frames, mask = clip()
