@@ -10,11 +10,9 @@ the first; where the table is finished, a claim takes seconds. Variants and choi
 from course_lib.claims.claim import Claim, Published, Source
 from course_lib.claims.families import recurrent
 from course_lib.claims.lesson05_choices import CHOICES
+from course_lib.claims.lesson05_learning import EQUAL, LEARNING, ONLINE_TRAINING
 
-_EQUAL = "S2S with one skip-memory and 22 distance classes"
-_FEW = "Eight clips of either kind, fifty steps: as much as a laptop does in a minute for each random seed."
 _TEXT = "The text has 57.3 and 60 for the two S2S, tables 6.4 and 6.8 have 57.7 and 61.4."
-
 _HYBRID = (
     recurrent(
         "05-hybrid",
@@ -33,7 +31,7 @@ _HYBRID = (
     recurrent(
         "05-hybrid-equal-parts",
         "It is matching that makes HS2S better: S2S with the same skip-memory and distance classes stays behind.",
-        f"J&F of HS2S minus J&F of {_EQUAL}, all clips",
+        f"J&F of HS2S minus J&F of {EQUAL}, all clips",
         ("HS2S", "S2S, equal parts"),
         "comparisons:hybrid_equal_parts",
         18.0,
@@ -64,7 +62,7 @@ _HYBRID = (
     recurrent(
         "05-first-reference",
         "Matching with the first frame alone makes a recurrent network better.",
-        f"J&F of HS2S with frame 0 as its only reference minus J&F of {_EQUAL}, all clips",
+        f"J&F of HS2S with frame 0 as its only reference minus J&F of {EQUAL}, all clips",
         ("first frame", "no reference"),
         "comparisons:first_reference",
         20.0,
@@ -76,7 +74,7 @@ _HYBRID = (
     recurrent(
         "05-previous-reference",
         "Matching with the previous frame alone makes a recurrent network better.",
-        f"J&F of HS2S with the previous frame as its only reference minus J&F of {_EQUAL}, all clips",
+        f"J&F of HS2S with the previous frame as its only reference minus J&F of {EQUAL}, all clips",
         ("previous frame", "no reference"),
         "comparisons:previous_reference",
         20.0,
@@ -113,7 +111,7 @@ _WHERE = (
     recurrent(
         "05-early-late",
         "HS2S loses less between early and late frames than recurrence alone.",
-        f"J of the first 8 scored frames minus J of the last 6 of 24: of HS2S minus of {_EQUAL}, all clips",
+        f"J of the first 8 scored frames minus J of the last 6 of 24: of HS2S minus of {EQUAL}, all clips",
         ("HS2S", "S2S, equal parts"),
         "comparisons:early_to_late",
         0.1,
@@ -133,7 +131,7 @@ _WHERE = (
     recurrent(
         "05-late-frames",
         "In late frames HS2S is better than recurrence alone.",
-        f"J of the last 6 of 24 frames: of HS2S minus of {_EQUAL}, all clips",
+        f"J of the last 6 of 24 frames: of HS2S minus of {EQUAL}, all clips",
         ("HS2S", "S2S, equal parts"),
         "comparisons:late_frames",
         0.1,
@@ -146,7 +144,7 @@ _WHERE = (
         "05-occlusion",
         "After an occlusion HS2S finds its object again more often than recurrence alone.",
         "J of the frames in which an object is visible again after it was wholly hidden behind a bar: of HS2S "
-        f"minus of {_EQUAL}",
+        f"minus of {EQUAL}",
         ("HS2S", "S2S, equal parts"),
         "comparisons:after_occlusion",
         0.1,
@@ -160,7 +158,7 @@ _WHERE = (
     recurrent(
         "05-occlusion-most",
         "What matching gains, it gains after occlusions most of all.",
-        f"J that HS2S has more than {_EQUAL}, clips with a bar: in frames in which the object is visible again "
+        f"J that HS2S has more than {EQUAL}, clips with a bar: in frames in which the object is visible again "
         "after it was hidden minus in all frames of the same clips",
         ("after occlusion", "all frames"),
         "comparisons:after_occlusion_and_all",
@@ -173,92 +171,6 @@ _WHERE = (
             ("over all frames of all clips", 5.7, "points"),
         ),
         note="With up to 50 or 100 pixels counted as hidden, 8.5 and 14.6 points are printed.",
-    ),
-)
-
-_LEARNING = (
-    recurrent(
-        "05-initializer",
-        "With masks and references going in, first states of zero are as good as an initializer network.",
-        "J&F of HS2S minus J&F of HS2S with an initializer, all clips",
-        ("zeros", "initializer"),
-        "comparisons:zeros_and_initializer",
-        24.0,
-        "6.4.1",
-        threshold=-0.01,
-        note="The change is called small there, without a number. One point behind would still count as equal.",
-    ),
-    recurrent(
-        "05-own-encoder",
-        "References need an encoder of their own: sharing one with the current frame hurts.",
-        "J&F of HS2S minus J&F of HS2S whose references go through the encoder of the current frame, all clips",
-        ("own encoder", "shared"),
-        "comparisons:own_and_shared_encoder",
-        20.0,
-        "6.4.1",
-        note="The drop is called considerable there, without a number. The reason given: a reference goes in with its "
-        "own mask, the current frame with the mask before it. Sharing also saves a tenth of the weights.",
-    ),
-    recurrent(
-        "05-scheduled-sampling",
-        "A network that is fed its own masks must have been fed them in training: scheduled sampling beats true masks.",
-        "J of HS2S trained with scheduled sampling minus J of HS2S trained with true masks throughout, all clips",
-        ("scheduled sampling", "true masks"),
-        "comparisons:sampled_and_taught",
-        20.0,
-        "6.4.2",
-        kind="control",
-        method="scheduled sampling",
-        unit="J",
-        note="The thesis trains in this way for this reason and does not test it.",
-    ),
-    recurrent(
-        "05-scheduled-sampling-late",
-        "The later the frame, the more is owed to scheduled sampling.",
-        "J gained by scheduled sampling over true masks: in the last 6 of 24 frames minus in the first 8 scored "
-        "ones, all clips",
-        ("late", "early"),
-        "comparisons:sampled_late_and_early",
-        0.1,
-        "6.4.2",
-        kind="control",
-        method="scheduled sampling",
-        unit="J",
-        note="What it is there for: errors that are fed back add up. Not tested in the thesis.",
-    ),
-)
-
-_ONLINE_TRAINING = (
-    recurrent(
-        "05-online",
-        "Training further on the first frame of each video makes S2S better.",
-        "J of S2S after online training minus J without, clips of seen and of unseen shapes",
-        ("online", "without"),
-        "online_comparison:tuned_and_as_it_was",
-        2.5,
-        "6.4.2",
-        table="6.4",
-        method="online training",
-        unit="J",
-        published=(("J&F, S2S with online training", 64.4, "%"), ("without", 57.7, "%")),
-        note=f"How it is done there is not said; affine copies of the first frame here. {_FEW}",
-    ),
-    recurrent(
-        "05-online-unseen",
-        "Online training helps most with categories that training did not show.",
-        "J gained by online training of S2S: on clips of unseen shapes minus on clips of seen shapes",
-        ("unseen shapes", "seen shapes"),
-        "online_comparison:gain_of_unseen_and_seen",
-        0.1,
-        "6.4.2",
-        table="6.4",
-        method="online training",
-        unit="J",
-        published=(
-            ("J gained on unseen categories", 7.3, "points"),
-            ("on seen ones", 4.3, "points"),
-        ),
-        note=f"{_FEW} Clips are not paired in more than their number.",
     ),
 )
 
@@ -281,4 +193,4 @@ _AT_PUBLISHED_SCALE = (
     ),
 )
 
-CLAIMS = _HYBRID + _WHERE + _LEARNING + CHOICES + _ONLINE_TRAINING + _AT_PUBLISHED_SCALE
+CLAIMS = _HYBRID + _WHERE + LEARNING + CHOICES + ONLINE_TRAINING + _AT_PUBLISHED_SCALE

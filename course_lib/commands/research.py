@@ -147,6 +147,7 @@ class Train:
             "hs2s-small",
             "hs2s-first-small",
             "hs2s-previous-small",
+            "hs2s-blind-small",
             "bi-hs2s-small",
             "hs2s-lite",
             "icnet-small-driving",

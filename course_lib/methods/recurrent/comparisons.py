@@ -180,6 +180,9 @@ sampled_and_taught = Comparison(Score("hs2s", "J"), Score("hs2s-teacher", "J"))
 sampled_late_and_early = Comparison(
     gain("J late", "hs2s", over="hs2s-teacher"), gain("J early", "hs2s", over="hs2s-teacher")
 )
+blind_and_seeing = Comparison(Score("hs2s-blind", "JF"), Score("hs2s", "JF"))
+blind_and_seeing_late = Comparison(Score("hs2s-blind", "J late"), Score("hs2s", "J late"), ("plain",))
+blind_hybrid_equal_parts = Comparison(Score("hs2s-blind", "JF"), Score("s2s-star-plus", "JF"))
 
 # Variants and choices: section 6.5.
 convolution_and_cosine = Comparison(Score("hs2s", "JF"), Score("hs2s-cosine", "JF"))
