@@ -46,7 +46,7 @@ from course_lib.viz import player
 clip = World(scenario("driving", length=20, stereo=False)).clip(
     SEED + 3
 )  # 128 x 256 pixels, 24 frames a second
-network = load_segmenter("icnet-small-driving", device=device)
+network = load_segmenter("lite-driving", device=device)
 
 
 def label_video(point: OperatingPoint, frames: Tensor) -> Tensor:
@@ -61,16 +61,16 @@ answers = {
     "every tenth, carried": label_video(OperatingPoint(key_every=10), clip.frames),
 }
 player(
-    {name: (clip.frames, labels) for name, labels in answers.items()},
+    {name: (clip.frames, labels) for name, labels in answers.items() if name != "every frame"},
     fps=6,
-    every=course.pick(smoke=5, cpu=2, gpu=1),
-    max_width=256,
-    max_kilobytes=80,
+    every=course.pick(smoke=5, cpu=3, gpu=1),
+    max_width=224,
+    max_kilobytes=60,
     alt="A drive: labels of every tenth frame that are repeated lag behind the things, those that are carried stay on them",
 )
 
 # %% [markdown]
-# In the middle the world drives on and the labels stay. On the right they are **carried along optical flow**, which costs a fraction of the network and runs on the processor while the
+# On the left the world drives on and the labels stay. On the right they are **carried along optical flow**, which costs a fraction of the network and runs on the processor while the
 # graphics card is busy. This lesson builds that, finds out where it fails, and asks what it really saves.
 #
 # The thesis behind it calls the system **EVS** and claims: one pipeline from 40 frames a second at 67 % to 1,000 frames a second at 46 % (Paul, 2023, chapter 3).
@@ -247,7 +247,10 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
     """
     ### BEGIN SOLUTION
     scale = torch.tensor([size[1] / flow.shape[2], size[0] / flow.shape[1]])
-    return F.interpolate(flow[None], size, mode="bilinear", align_corners=False)[0] * scale[:, None, None]
+    return (
+        F.interpolate(flow[None], size, mode="bilinear", align_corners=False)[0]
+        * scale[:, None, None]
+    )
     ### END SOLUTION
 
 
@@ -273,7 +276,9 @@ for name, field in {
     "vectors left as they were": unscaled,
 }.items():
     moved = warp_back(small_truth, field)
-    print(f"{name:<26} mean error of a probability {(moved - small_now).abs().sum(dim=0).mean():.3f}")
+    print(
+        f"{name:<26} mean error of a probability {(moved - small_now).abs().sum(dim=0).mean():.3f}"
+    )
 
 # %% [markdown]
 # ## 4. Many steps
@@ -295,7 +300,9 @@ scores = {name: score_point(config, SEED, setting) for name, setting in runs.ite
 fig, axis = plt.subplots(figsize=(7, 3.4))
 for (name, score), style in zip(scores.items(), ("s--", "o-", "^:", "d-.")):
     axis.plot(range(10), [100 * score.mIoU(10, k).mean() for k in range(10)], style, label=name)
-axis.set(xlabel="steps since the key frame", ylabel="mIoU (%)", title="The truth on frame 0, carried")
+axis.set(
+    xlabel="steps since the key frame", ylabel="mIoU (%)", title="The truth on frame 0, carried"
+)
 axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 show(
     fig,
@@ -450,7 +457,10 @@ def by_labels(labels: Tensor, past: Tensor, future: Tensor) -> Tensor:
 
 
 toys = World(scenario("easy", image_size=(128, 192), length=4, frame_rate=12.0)).clip(SEED + 1)
-pictures = {"frame": toys.frames[2].permute(1, 2, 0), "had no past (truth)": toys.occluded_backward[1]}
+pictures = {
+    "frame": toys.frames[2].permute(1, 2, 0),
+    "had no past (truth)": toys.occluded_backward[1],
+}
 for name, exact in (("exact flow", True), ("DIS", False)):
     past, future = flows_of(toys, 1, exact)
     pictures[f"vectors, {name}"] = lost_pixels(past, future, 1.0)
@@ -484,7 +494,9 @@ quiz(
 from course_lib.methods.propagation.inconsistency import AttentionConfig, soften
 
 grown = AttentionConfig(dilation=3, smoothing=0)  # each mark takes in its neighbours
-streets = World(scenario("driving", length=course.pick(smoke=2, cpu=6, gpu=20), stereo=False)).clip(SEED + 4)
+streets = World(scenario("driving", length=course.pick(smoke=2, cpu=6, gpu=20), stereo=False)).clip(
+    SEED + 4
+)
 print("world    flow    check     marks   of what had no past   of wrong labels")
 for world, one, truth in (("toys", toys, toys.labels), ("street", streets, streets.semantic)):
     for flow_name, exact in (("exact", True), ("DIS", False)):
@@ -528,7 +540,10 @@ for axis, picture, name in zip(
     (clip.frames[4].permute(1, 2, 0), refined.attention.cpu(), refined.labels.cpu()),
     ("frame 4 of a period of 5", "where the refiner is let in", "labels"),
 ):
-    axis.imshow(picture, **({"cmap": "magma", "vmin": 0, "vmax": 1} if name.startswith("where") else classes))
+    axis.imshow(
+        picture,
+        **({"cmap": "magma", "vmin": 0, "vmax": 1} if name.startswith("where") else classes),
+    )
     axis.set(title=name, xticks=[], yticks=[])
     axis.grid(visible=False)
 show(
@@ -592,7 +607,9 @@ for name in ("EVS 02", "EVS 04", "EVS 06"):
     S = row.point.key_every
     once = frames_per_second(S, T_seg, T_warp, T_refine, 1)
     each = frames_per_second(S, T_seg, T_warp, T_refine, S - 1)
-    print(f"{name}  S = {S}  printed {row.rate:>3}  refined once: {once:5.1f}  refined always: {each:5.1f}")
+    print(
+        f"{name}  S = {S}  printed {row.rate:>3}  refined once: {once:5.1f}  refined always: {each:5.1f}"
+    )
 for name in ("EVS 07", "EVS 10", "EVS 12", "EVS 14"):
     row = published(name)
     seg = T_seg if row.point.input_scale == 1 else T_half
@@ -649,14 +666,16 @@ quiz(
 # %% [markdown]
 # ## 7. Experiment: your own plane
 #
-# The same with the small network at hand, on clips it has never seen, on your machine. Accuracy is what the table scores: the last frame of every period. Speed is processor time, with everything one after the other, flow included.
-# So mind the ratio: in the thesis the network takes 26 ms, and flow 5 ms on a processor that had nothing else to do. Here a small network takes hardly longer than flow, and there is little to save.
+# The same with the small network at hand, on clips it has never seen, on your machine. Accuracy is what the table scores: the last frame of every period. Time is counted twice: as processor time of one core that does everything, flow included; and as
+# your `frames_per_second` predicts it if *another* core finds the flow, as in the thesis.
 
 # %%
 from course_lib.methods.propagation.operating_points import driving_clips, run_setting
 
 trial = OperatingConfig(
-    clips=course.pick(smoke=1, cpu=6, gpu=24), length=course.pick(smoke=10, cpu=20, gpu=30), device=device
+    clips=course.pick(smoke=1, cpu=6, gpu=24),
+    length=course.pick(smoke=10, cpu=20, gpu=30),
+    device=device,
 )
 points = {
     "every frame": OperatingPoint(1, warp=False),
@@ -672,36 +691,70 @@ truth = torch.stack([drive.semantic for drive in drives])  # [clips, T, H, W]
 
 def scored(labels: Tensor, step: slice) -> float:
     """mIoU in percent over some frames of all clips; labels [clips, T, H, W]."""
-    return 100 * mean_iou(list(labels[:, step].flatten(0, 1)), list(truth[:, step].flatten(0, 1)), n_classes)
+    return 100 * mean_iou(
+        list(labels[:, step].flatten(0, 1)), list(truth[:, step].flatten(0, 1)), n_classes
+    )
 
 
 mine = {}
 for name, point in points.items():
-    setting = Setting(point, segmenter="icnet-small-driving")
+    setting = Setting(point, segmenter="lite-driving")
     run_setting(trial, drives[0], setting)  # the first call warms up
     began = process_time()
     labels = torch.stack([run_setting(trial, drive, setting) for drive in drives])
     mine[name] = labels, process_time() - began
 full, full_seconds = mine["every frame"]
+frames_run = truth.shape[0] * truth.shape[1]
+ms = {name: 1000 * seconds / frames_run for name, (_, seconds) in mine.items()}
+segment_ms = ms["every frame"]
+dis = OpenCvFlow()
+began = process_time()
+for a, b in zip(clip.frames[:-1], clip.frames[1:]):
+    estimate(dis, b, a)
+flow_ms = 1000 * (process_time() - began) / (len(clip.frames) - 1)
+warp_ms = max(
+    0.0, (10 * ms["S = 10"] - segment_ms) / 9 - flow_ms
+)  # what else a carried frame costs
 print(
-    f"every frame: {1000 * full_seconds / truth[:, :, 0, 0].numel():.0f} ms of processor time a frame, mIoU {scored(full, slice(None)):.1f}"
+    f"milliseconds: network {segment_ms:.1f}, flow {flow_ms:.1f}, warp and all the rest {warp_ms:.1f}"
 )
+print(f"every frame: mIoU {scored(full, slice(None)):.1f}\n")
+print("                  times as fast as every frame        points of mIoU against every frame")
+print("                  one core   flow on another core    last frame of a period   all frames")
 fig, axis = plt.subplots(figsize=(7.5, 3.6))
 for row in TABLE[1:]:
     marker = "s" if not row.point.warp else "^" if row.point.refine != "off" else "o"
-    axis.plot(row.rate / BASELINE.rate, row.mIoU - BASELINE.mIoU, marker, color="#BBBBBB", markersize=6)
+    axis.plot(
+        row.rate / BASELINE.rate, row.mIoU - BASELINE.mIoU, marker, color="#BBBBBB", markersize=6
+    )
 axis.plot([], [], "o", color="#BBBBBB", label="table 3.2")
-for (name, (labels, seconds)), marker in zip(list(mine.items())[1:], "oo^so"):
+for (name, (labels, _)), marker in zip(list(mine.items())[1:], "oo^so"):
     S = points[name].key_every
     last = slice(S - 1, None, S)
     lost, mean = (scored(labels, frames) - scored(full, frames) for frames in (last, slice(None)))
-    axis.plot(full_seconds / seconds, lost, marker, markersize=9, label=f"here: {name}")
-    print(
-        f"{name:<16} {full_seconds / seconds:4.1f} times as fast   last frame of a period {lost:+5.1f}   mean of all frames {mean:+5.1f} points"
-    )
+    faster = segment_ms / ms[name]
+    (dot,) = axis.plot(faster, lost, marker, markersize=9, label=f"here: {name}")
+    apart = ""
+    if points[name].warp and points[name].refine == "off":
+        overlapped = frames_per_second(S, segment_ms, warp_ms) * segment_ms / 1000
+        axis.plot([faster, overlapped], [lost, lost], color=dot.get_color(), linewidth=1)
+        axis.plot(
+            overlapped, lost, marker, markersize=9, markerfacecolor="white", color=dot.get_color()
+        )
+        apart = f"{overlapped:.1f}"
+    print(f"{name:<16} {faster:9.1f} {apart:>22} {lost:+25.1f} {mean:+12.1f}")
+axis.plot([], [], "o", markerfacecolor="white", color="#555555", label="flow on another core")
 axis.set(xscale="log", xlabel="times as fast as every frame", ylabel="mIoU lost (points)")
-axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
-show(fig, alt="Speed-up against lost mIoU: published operating points in grey and those measured here")
+axis.set_xticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
+axis.minorticks_off()
+axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+show(
+    fig,
+    alt="Speed-up against lost mIoU: published operating points in grey and those measured here, on one core and with flow on another",
+)
+
+# %% [markdown]
+# On one core, flow eats much of what is saved: it costs a third of this small network (in the thesis a fifth of a large one). The hollow marks are what the schedule is for. And the ends of the periods lose two to three times what the mean frame loses.
 
 # %% [markdown]
 # "mIoU -1.1" does not mean that every class lost 1.1. Which ones pay?
