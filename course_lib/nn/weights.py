@@ -13,6 +13,23 @@ from torch import Tensor, nn
 
 from course_lib.errors import InputError, MissingDataError
 
+SHIPPED = Path(__file__).parents[1] / "weights"  # trained networks of the course, each with its card
+
+
+def find_weights(name: str, path: str | Path | None = None, folder: Path = SHIPPED) -> Path:
+    """The file of the trained network `name`: `path`, or by default the one that the course ships in `folder`.
+
+    Raises `MissingDataError`, which says how to make it, if there is no such file.
+    """
+    path = folder / f"{name}.safetensors" if path is None else Path(path)
+    if not path.is_file():
+        raise MissingDataError(
+            f"the weights of {name!r} are not here: there is no {path}. Take a checkout or a release that has them, or "
+            f"train them with `course train {name}` and name the file that it writes, for example "
+            f"--weights runs/train/{name}/{name}.safetensors"
+        )
+    return path
+
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Tensors by name from a `.safetensors` file or a PyTorch checkpoint, on the CPU.

@@ -7,15 +7,14 @@ from pathlib import Path
 import torch
 
 from course_lib.data.atomic import atomic_path
-from course_lib.errors import InputError, MissingDataError
+from course_lib.errors import InputError
 from course_lib.methods.local_memory.experiment import load_row, train_row
 from course_lib.methods.local_memory.network import LocalMemoryNet
 from course_lib.methods.local_memory.rows import SHIPPED_ROWS, row_named
 from course_lib.nn.device import resolve_device
+from course_lib.nn.weights import SHIPPED, find_weights
 from course_lib.training.cards import Card, load_card, save_card
 from course_lib.training.parallel import from_main, is_main_process
-
-SHIPPED = Path(__file__).parents[2] / "weights"
 
 
 def load_local_memory(
@@ -32,13 +31,7 @@ def load_local_memory(
     """
     if name not in SHIPPED_ROWS:
         raise InputError(f"unknown network {name!r}; there are {', '.join(SHIPPED_ROWS)}")
-    path = SHIPPED / f"{name}.safetensors" if weights is None else Path(weights)
-    if not path.is_file():
-        raise MissingDataError(
-            f"the weights of {name!r} are not here: there is no {path}. Take a checkout or a release that has them, or "
-            f"train them with `course train {name}` and name the file that it writes"
-        )
-    return load_row(SHIPPED_ROWS[name], "cpu", path).to(resolve_device(device))
+    return load_row(SHIPPED_ROWS[name], "cpu", find_weights(name, weights, SHIPPED)).to(resolve_device(device))
 
 
 def train_local_memory(

@@ -8,15 +8,14 @@ from typing import TypeVar
 
 import torch
 
-from course_lib.errors import InputError, MissingDataError
+from course_lib.errors import InputError
 from course_lib.methods.propagation.icnet import ICNet, ICNetConfig
 from course_lib.methods.propagation.lite_segmenter import LiteSegmenter
 from course_lib.methods.propagation.segmenter import FrameSegmenter
 from course_lib.methods.propagation.train_config import Network, SegmenterTraining
 from course_lib.nn.device import resolve_device
-from course_lib.nn.weights import load_exactly, read_state_dict
+from course_lib.nn.weights import SHIPPED, find_weights, load_exactly, read_state_dict
 
-SHIPPED = Path(__file__).parents[2] / "weights"
 Net = TypeVar("Net", bound=torch.nn.Module)
 
 
@@ -31,13 +30,8 @@ def load_segmenter(name: str, weights: str | Path | None = None, device: str | t
     are none. Built in lesson 06.
     """
     config = SegmenterTraining.preset("cpu", name)
-    path = SHIPPED / f"{name}.safetensors" if weights is None else Path(weights)
-    if not path.is_file():
-        raise MissingDataError(
-            f"the weights of {name!r} are not here: there is no {path}. Take a checkout or a release that has them, or "
-            f"train them with `course train {name}` and name the file that it writes"
-        )
-    return read_into(build_segmenter(config.network, len(config.class_names)), path, device)
+    network = build_segmenter(config.network, len(config.class_names))
+    return read_into(network, find_weights(name, weights, SHIPPED), device)
 
 
 def class_names(name: str) -> tuple[str, ...]:

@@ -10,13 +10,11 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from course_lib.errors import MissingDataError
 from course_lib.methods.recurrent.rows import bi_hs2s, hs2s, s2s, s2s_plus_plus
 from course_lib.methods.recurrent.session import BidirectionalSegmenter, RecurrentSegmenter
 from course_lib.methods.recurrent.sizes import LITE
-from course_lib.nn.weights import load_exactly, read_state_dict
+from course_lib.nn.weights import SHIPPED, find_weights, load_exactly, read_state_dict
 
-SHIPPED = Path(__file__).parents[2] / "weights"
 Net = TypeVar("Net", bound=nn.Module)
 
 
@@ -49,12 +47,6 @@ def load_bi_hs2s(weights: Path | None, device: torch.device) -> BidirectionalSeg
 
 
 def _loaded(net: Net, name: str, weights: Path | None, device: torch.device) -> Net:
-    path = SHIPPED / f"{name}.safetensors" if weights is None else weights
-    if not path.is_file():
-        raise MissingDataError(
-            f"the weights of {name!r} are not here: there is no {path}. Take a checkout or a release that has them, or "
-            f"train them with `course train {name}` and name the file that it writes, for example "
-            f"--weights runs/train/{name}/{name}.safetensors"
-        )
+    path = find_weights(name, weights, SHIPPED)
     load_exactly(net, read_state_dict(path), path)
     return net.to(device).to(memory_format=torch.channels_last)  # a tenth faster on a CPU

@@ -11,11 +11,10 @@ from course_lib.errors import MissingDataError
 from course_lib.methods.space_time_memory.config import SMALL, SMALL_MEMORY, MemoryConfig
 from course_lib.methods.space_time_memory.network import STCN
 from course_lib.methods.space_time_memory.session import SpaceTimeSegmenter
-from course_lib.nn.weights import load_exactly, read_state_dict
+from course_lib.nn.weights import SHIPPED, find_weights, load_exactly, read_state_dict
 
-_SHIPPED = Path(__file__).parents[2] / "weights"
-SMALL_WEIGHTS = _SHIPPED / "stcn-small.safetensors"  # CC BY-NC 4.0
-SMALL_WORLD_WEIGHTS = _SHIPPED / "stcn-small-world.safetensors"  # MIT
+SMALL_WEIGHTS = SHIPPED / "stcn-small.safetensors"  # CC BY-NC 4.0
+SMALL_WORLD_WEIGHTS = SHIPPED / "stcn-small-world.safetensors"  # MIT
 
 
 def load_stcn(weights: Path | None, device: torch.device) -> SpaceTimeSegmenter:
@@ -56,13 +55,7 @@ def load_stcn_small_world(
 
 
 def _small(name: str, path: Path, device: torch.device, memory: MemoryConfig) -> SpaceTimeSegmenter:
-    if not path.is_file():
-        raise MissingDataError(
-            f"the weights of {name!r} are not here: there is no {path}. Take a checkout or a release that has them, "
-            f"or train them with `course train {name}` and name the file that it writes, for example "
-            f"--weights runs/train/{name}/{name}.safetensors"
-        )
     net = STCN(SMALL)
-    load_exactly(net, read_state_dict(path), path)
+    load_exactly(net, read_state_dict(find_weights(name, path)), path)
     # Depthwise convolutions over channels that lie together: an eighth faster on a CPU.
     return SpaceTimeSegmenter(net.to(device).to(memory_format=torch.channels_last), memory)

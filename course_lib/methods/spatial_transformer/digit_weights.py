@@ -12,18 +12,17 @@ from types import MappingProxyType
 import torch
 
 from course_lib.data.digit_images import Source
-from course_lib.errors import InputError, MissingDataError
+from course_lib.errors import InputError
 from course_lib.methods.spatial_transformer.digit_config import DigitTrainingConfig, System
 from course_lib.methods.spatial_transformer.digit_task import DigitNetwork
 from course_lib.methods.spatial_transformer.digit_training import TrainedSystem, train_system
 from course_lib.nn.device import resolve_device
-from course_lib.nn.weights import load_exactly, read_state_dict
+from course_lib.nn.weights import SHIPPED, find_weights, load_exactly, read_state_dict
 from course_lib.training.cards import Card, TrainedOn, load_card, save_card
 from course_lib.training.export import export_weights
 from course_lib.training.parallel import from_main
 from course_lib.training.run_directory import describe_machine, now
 
-_SHIPPED = Path(__file__).parents[2] / "weights"
 LARGEST = 2_000_000  # bytes that these weights may take
 
 SYSTEM = System.actor_critic()  # what ships: it has all three networks
@@ -135,12 +134,7 @@ def load_sstn(
 
     Raises `MissingDataError` where there are no such weights, `InputError` for a file that is damaged or does not fit.
     """
-    path = _SHIPPED / f"{name}.safetensors" if weights is None else Path(weights)
-    if not path.is_file():
-        raise MissingDataError(
-            f"the weights of {name!r} are not here: there is no {path}. Make them with `course train {name}`, and name "
-            "the file that it writes"
-        )
+    path = find_weights(name, weights)
     network = DigitNetwork(system, config or DigitTrainingConfig.preset("cpu"))
     load_exactly(network, read_state_dict(path), path)
     return network.to(resolve_device(device)).eval()
@@ -148,7 +142,7 @@ def load_sstn(
 
 def shipped_card(name: str = "sstn-digits") -> Card:
     """The card of weights that ship with the course. Raises `MissingDataError` where they are not there."""
-    return load_card(_SHIPPED / f"{name}.safetensors")
+    return load_card(SHIPPED / f"{name}.safetensors")
 
 
 def _metrics(agent: TrainedSystem, results: Mapping[System, TrainedSystem]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from course_lib.errors import InputError, MissingDataError
+from course_lib.errors import InputError
 from course_lib.methods.spatial_transformer.digit_weights import LEARNT_FROM
 from course_lib.methods.spatial_transformer.dq_config import DQConfig
 from course_lib.methods.spatial_transformer.dq_network import SalientNetwork, make_network
@@ -18,14 +18,15 @@ from course_lib.methods.spatial_transformer.dq_training import DQResult, train_d
 from course_lib.methods.spatial_transformer.rewards import RewardName
 from course_lib.methods.spatial_transformer.salient import equal_bins, share_table
 from course_lib.nn.device import resolve_device
-from course_lib.nn.weights import load_exactly, read_state_dict
+from course_lib.nn.weights import SHIPPED as FOLDER
+from course_lib.nn.weights import find_weights, load_exactly, read_state_dict
 from course_lib.training.cards import Card, load_card, save_card
 from course_lib.training.export import export_weights
 from course_lib.training.parallel import from_main
 from course_lib.training.run_directory import describe_machine, now
 
 NAME = "dq-sstn"
-SHIPPED = Path(__file__).parents[2] / "weights" / f"{NAME}.safetensors"
+SHIPPED = FOLDER / f"{NAME}.safetensors"
 LARGEST = 2_000_000  # bytes that these weights may take
 
 
@@ -109,12 +110,7 @@ def load_dq_sstn(
 
     Raises `MissingDataError` where there are no such weights, `InputError` for a file that is damaged or does not fit.
     """
-    path = SHIPPED if weights is None else Path(weights)
-    if not path.is_file():
-        raise MissingDataError(
-            f"the weights of {NAME!r} are not here: there is no {path}. Make them with "
-            "`course train dq-sstn`, and name the file that it writes"
-        )
+    path = find_weights(NAME, weights)
     config = config or DQConfig.preset("cpu")
     models = SalientModels(SalientNetwork(config), make_network(config, config.classes))
     load_exactly(models, read_state_dict(path), path)
