@@ -136,21 +136,21 @@ def test_global_convolution():
 
 
 def test_cosine_weights():
-    def written(reference, memory, temperature):
+    def written(reference, memory, sharpness):
         cosines = F.normalize(reference, dim=0).T @ F.normalize(memory, dim=0)
-        return (temperature * cosines).softmax(dim=0)
+        return (sharpness * cosines).softmax(dim=0)
 
-    def by_torch(reference, memory, temperature):
+    def by_torch(reference, memory, sharpness):
         cosines = F.cosine_similarity(reference[:, :, None], memory[:, None, :], dim=0)
-        return torch.softmax(cosines * temperature, 0)
+        return torch.softmax(cosines * sharpness, 0)
 
-    def of_library(reference, memory, temperature):
-        fusion = CosineFusion(len(reference), len(memory), 1, temperature)
+    def of_library(reference, memory, sharpness):
+        fusion = CosineFusion(len(reference), len(memory), 1, sharpness)
         return fusion.affinity(reference[None, :, None], memory[None, :, None])[0]
 
-    def divided(reference, memory, temperature):
+    def divided(reference, memory, sharpness):
         unit = lambda z: z / z.norm(dim=0)  # noqa: E731
-        return (temperature * unit(reference).T @ unit(memory)).softmax(0)
+        return (sharpness * unit(reference).T @ unit(memory)).softmax(0)
 
     assert_exercise(
         M.COSINE_WEIGHTS,
@@ -159,8 +159,8 @@ def test_cosine_weights():
             "scalar product": [lambda r, m, t: (t * r.T @ m).softmax(0)],
             "over the memory cells": [lambda r, m, t: (t * F.normalize(r, dim=0).T @ F.normalize(m, dim=0)).softmax(1)],
             "over the cells": [lambda r, m, t: (t * F.normalize(r).T @ F.normalize(m)).softmax(0)],
-            "divided by the temperature": [lambda r, m, t: written(r, m, 1 / t)],
-            "temperature is not used": [lambda r, m, t: written(r, m, 1.0)],
+            "divided by the sharpness": [lambda r, m, t: written(r, m, 1 / t)],
+            "sharpness is not used": [lambda r, m, t: written(r, m, 1.0)],
             "0 / 0": [divided],
         },
     )

@@ -126,8 +126,8 @@ GLOBAL_CONVOLUTION = Exercise(
 # -- weights by cosine ------------------------------------------------------------------------------------------------
 
 
-def cosine_weights(reference: Tensor, memory: Tensor, temperature: float) -> Tensor:
-    return (temperature * _cosines(reference, memory)).softmax(dim=0)
+def cosine_weights(reference: Tensor, memory: Tensor, sharpness: float) -> Tensor:
+    return (sharpness * _cosines(reference, memory)).softmax(dim=0)
 
 
 def _cosines(reference: Tensor, memory: Tensor) -> Tensor:
@@ -150,12 +150,12 @@ def _weight_cases() -> tuple[Case, ...]:
     return (
         Case(
             (axes, question, 10.0),
-            "reference cells (3, 0) and (0, 0.5); memory (0, 2); temperature 10",
+            "reference cells (3, 0) and (0, 0.5); memory (0, 2); sharpness 10",
             expected=(torch.stack([1 - sure, sure])[:, None],),
         ),
-        Case((reference, memory, 5.0), "5 reference cells, 4 memory cells, 6 channels, temperature 5"),
+        Case((reference, memory, 5.0), "5 reference cells, 4 memory cells, 6 channels, sharpness 5"),
         Case((loud, 10 * memory, 5.0), "the same, some cells made 10 or 100 times louder: nothing may change"),
-        Case((reference, memory, 1.0), "temperature 1"),
+        Case((reference, memory, 1.0), "sharpness 1"),
         Case((reference, silent, 5.0), "a memory cell that is all zeros: it likes all reference cells alike"),
         Case((reference, memory, 5.0), "the gradient: to reference and memory", gradient=True),
     )
@@ -169,7 +169,7 @@ _NAN = "0 / 0: a cell of zeros has length 0 and gives NaN. `F.normalize` divides
 
 _WEIGHT_IDEAS = (
     Misconception(lambda r, m, t: (t * (r.T @ m)).softmax(dim=0), _SCALE),
-    Misconception(lambda r, m, t: (r.T @ m / len(r) ** 0.5).softmax(dim=0), f"{_SCALE} And temperature is not used."),
+    Misconception(lambda r, m, t: (r.T @ m / len(r) ** 0.5).softmax(dim=0), f"{_SCALE} And sharpness is not used."),
     Misconception(
         lambda r, m, t: (t * (F.normalize(r, dim=0).T @ m)).softmax(dim=0),
         "Only the reference was normalised: a loud memory cell still gets sharper weights.",
@@ -189,12 +189,12 @@ _WEIGHT_IDEAS = (
     ),
     Misconception(
         lambda r, m, t: (_cosines(r, m) / t).softmax(dim=0),
-        "The cosines were divided by the temperature, so the weights are nearly equal. Here it multiplies: cosines are "
+        "The cosines were divided by the sharpness, so the weights are nearly equal. Here it multiplies: cosines are "
         "at most 1, and a large factor makes the choice sharp.",
     ),
     Misconception(
         lambda r, m, t: _cosines(r, m).softmax(dim=0),
-        "temperature is not used: cosines lie between -1 and 1, too close together for a clear choice.",
+        "sharpness is not used: cosines lie between -1 and 1, too close together for a clear choice.",
     ),
     Misconception(
         lambda r, m, t: t * _cosines(r, m),

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from course_lib.methods.local_memory.local_read import check_read
+from course_lib.methods.local_memory.local_read import check_read, raised
 
 
 def global_read(
@@ -29,8 +29,8 @@ def global_read(
     keys = memory_keys.transpose(1, 2).flatten(2)  # [B, D, S*h*w]
     values = memory_values.transpose(1, 2).flatten(2)  # [B, V, S*h*w]
     with torch.autocast(query_key.device.type, enabled=False):
-        query, keys = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (query_key * scale, keys))
-        scores = query.flatten(2).mT @ keys  # [B, h*w, S*h*w]
+        query, keys = raised(query_key, keys)
+        scores = (query * scale).flatten(2).mT @ keys  # [B, h*w, S*h*w]
         if no_match is not None:
             empty = no_match.to(scores).view(1, 1, 1).expand(batch, height * width, 1)
             weights = torch.cat([scores, empty], dim=2).softmax(dim=2)[..., :-1]

@@ -1,5 +1,6 @@
 """Networks with a local memory by name: `load_local_memory("lmanet-small")`, and training those that ship."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from course_lib.methods.local_memory.rows import SHIPPED_ROWS, row_named
 from course_lib.nn.device import resolve_device
 from course_lib.nn.weights import SHIPPED, find_weights
 from course_lib.training.cards import Card, load_card, save_card
-from course_lib.training.parallel import from_main, is_main_process
+from course_lib.training.parallel import from_main
 
 
 def load_local_memory(
@@ -49,15 +50,22 @@ def train_local_memory(
     """Train a network that ships, or take it from a table's folder where its row is finished; its weights and card.
 
     name   lmanet-small or one of its controls
-    fresh  forget earlier runs of this row, and of the segmenter it starts from, with this seed
+    fresh  forget earlier runs of this row, and of the segmenter it starts from, with this seed; a single process only
 
-    Other arguments and errors as in `train_row`. The files lie in `folder`.
+    Other arguments and errors as in `train_row`; raises `InputError` for `fresh` with several processes. The files lie
+    in `folder`.
     """
     if name not in SHIPPED_ROWS:
         raise InputError(f"unknown network {name!r}; there are {', '.join(SHIPPED_ROWS)}")
     row, folder = row_named(SHIPPED_ROWS[name]), Path(folder).expanduser()
-    if fresh and is_main_process():
-        for run in (folder / each / str(seed) for each in (row.name, row.frame_row)):
+    runs = [folder / each / str(seed) for each in dict.fromkeys((row.name, row.frame_row))]
+    if fresh and int(os.environ.get("WORLD_SIZE", "1")) > 1:  # before they meet, nobody could wait for who removes
+        raise InputError(
+            "fresh=True removes earlier runs, which one of several processes would do while others read them; remove "
+            f"{' and '.join(map(str, runs))} yourself, and train without it"
+        )
+    if fresh:
+        for run in runs:
             shutil.rmtree(run, ignore_errors=True)
     trained = train_row(row, preset, folder, seed, device=device, length=length, budget=budget, progress=progress)
     path = folder / f"{name}.safetensors"

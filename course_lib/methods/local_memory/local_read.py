@@ -50,10 +50,13 @@ def local_affinity(
     """Weight of each memory cell of its window for each query cell: one softmax over all frames and places.
 
     Sums to 1 over axes 1 and 2, together with what falls outside the frame (border "zero") and to `no_match`.
-    Arguments as in `local_read`. For looking at attention, and for losses on it. Built in lesson 07.
+    Arguments as in `local_read`; float32 or better, also of keys in half precision. For looking at attention, and for
+    losses on it. Built in lesson 07.
     """
     _check_border(border)
-    scores = local_similarity(query_key * scale, memory_keys, window)
+    query, keys = raised(query_key, memory_keys)
+    with torch.autocast(query.device.type, enabled=False):
+        scores = local_similarity(query * scale, keys, window)
     batch, frames, _, height, width = scores.shape
     if border == "mask":
         scores = scores.masked_fill(~window_inside((height, width), window, scores.device), -torch.inf)
@@ -80,9 +83,10 @@ def unfold_read(
     check_read(query_key, memory_keys, memory_values, window)
     weights = local_affinity(query_key, memory_keys, window, border, scale, no_match)
     batch, frames, channels, height, width = memory_values.shape
-    seen = F.unfold(memory_values.flatten(0, 1), window, padding=window // 2)
-    seen = seen.view(batch, frames, channels, window**2, height * width)
-    readout = torch.einsum("bsrq,bsvrq->bvq", weights.flatten(3).to(seen.dtype), seen)
+    with torch.autocast(memory_values.device.type, enabled=False):
+        seen = F.unfold(memory_values.flatten(0, 1), window, padding=window // 2)
+        seen = seen.view(batch, frames, channels, window**2, height * width)
+        readout = torch.einsum("bsrq,bsvrq->bvq", weights.flatten(3).to(seen.dtype), seen)
     return readout.unflatten(2, (height, width))
 
 
@@ -117,7 +121,7 @@ def local_read(
             raise InputError("border 'zero' pads by half a window: with window=None use border 'mask'")
         window = 2 * max(height, width) - 1
     with torch.autocast(query_key.device.type, enabled=False):
-        query, keys = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (query_key, memory_keys))
+        query, keys = raised(query_key, memory_keys)
         outside = _outside_score((height, width), window, memory_keys.shape[1], border, query)
         if no_match is not None:
             empty = no_match.to(query).view(1, 1).expand(height, width)
@@ -125,6 +129,11 @@ def local_read(
         if chunk_bytes is None:
             chunk_bytes = CHUNK_BYTES if query.device.type == "cpu" else ACCELERATOR_CHUNK_BYTES
         return _tiled_read(query * scale, keys, memory_values, window, outside, chunk_bytes)
+
+
+def raised(*keys: Tensor) -> tuple[Tensor, ...]:
+    """The same in float32 or better: scores of keys in half precision soon exceed its largest number."""
+    return tuple(x.to(torch.promote_types(x.dtype, torch.float32)) for x in keys)
 
 
 def window_inside(size: tuple[int, int], window: int, device: torch.device | None = None) -> Bool[Tensor, "r h w"]:

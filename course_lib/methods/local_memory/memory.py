@@ -27,15 +27,31 @@ class MemoryQueue:
         return len(self._frames)
 
     def write(self, key: Float[Tensor, "b d h w"], value: Float[Tensor, "b v h w"]) -> None:
-        """Store the newest frame; beyond the capacity the oldest one goes. Raises `InputError` for another size."""
+        """Store the newest frame; beyond the capacity the oldest one goes. Raises `InputError` as `check` does."""
+        self.check(key, value)
+        self._frames.append((key, value))
+
+    def check(self, key: Float[Tensor, "b d h w"], value: Float[Tensor, "b v h w"]) -> None:
+        """Refuse key and value, of a frame to be stored or of one that asks, that do not go with what is stored.
+
+        Raises `InputError` for two sizes, for another size, device or dtype than that of the stored frames; autocast
+        may mix dtypes.
+        """
         if key.shape[-2:] != value.shape[-2:] or len(key) != len(value):
             raise InputError(f"key and value must be of one frame, got {list(key.shape)} and {list(value.shape)}")
-        if self._frames and self._frames[0][0].shape != key.shape:
-            raise InputError(
-                f"the memory holds keys of shape {list(self._frames[0][0].shape)}, got {list(key.shape)}: a frame of "
-                "another size belongs to another video, so clear the memory first"
-            )
-        self._frames.append((key, value))
+        if not self._frames:
+            return
+        for name, held, new in zip(("keys", "values"), self._frames[0], (key, value)):
+            if held.shape != new.shape:
+                raise InputError(
+                    f"the memory holds {name} of shape {list(held.shape)}, got {list(new.shape)}: a frame of another "
+                    "size belongs to another video, so clear the memory first"
+                )
+            if held.device != new.device or (held.dtype != new.dtype and not _autocast(new.device)):
+                raise InputError(
+                    f"the memory holds {name} in {held.dtype} on {held.device}, got {new.dtype} on {new.device}: the "
+                    "network was moved or converted; start another session, or clear the memory"
+                )
 
     def stacked(self) -> tuple[Float[Tensor, "b s d h w"], Float[Tensor, "b s v h w"]]:
         """Keys and values of all stored frames, oldest first. Raises `InputError` if there are none."""
@@ -51,3 +67,8 @@ class MemoryQueue:
     def memory_bytes(self) -> int:
         """What is stored: (D + V) · h · w numbers for each frame, 2.6 MB at the published size."""
         return sum(x.numel() * x.element_size() for frame in self._frames for x in frame)
+
+
+def _autocast(device: torch.device) -> bool:
+    """Whether mixed precision is on, where a device knows it at all."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)

@@ -39,7 +39,8 @@ class LocalMemoryNet(nn.Module):
     fusion     a module (query value, readout) -> features, in the place of the configured one
 
     Use `start` for a video, `forward` for training on clips, `from_features` where the features do not train. Raises
-    `InputError` where the fusion does not give the width that the segmenter's decoder takes. Built in lesson 07.
+    `InputError` where the configured fusion does not give the width that the segmenter's decoder takes; a `fusion` of
+    your own is refused when it first answers in another shape. Built in lesson 07.
     """
 
     def __init__(
@@ -68,9 +69,13 @@ class LocalMemoryNet(nn.Module):
     def start(self, memory_size: int | None = None) -> LocalMemorySession:
         """Begin a video: an object whose `step` takes one frame after the other. Puts the network in evaluation mode.
 
-        memory_size  frames to remember, instead of the configured number
+        memory_size  frames to remember, instead of the configured number; 0 for the sources that store none, "self"
+                     and "none". Raises `InputError` for fewer frames than the source needs
         """
-        return LocalMemorySession(self.eval(), self.config.memory_size if memory_size is None else memory_size)
+        size = self.config.memory_size if memory_size is None else memory_size
+        if size == 0 and self.config.source in ("self", "none"):
+            size = 1  # a queue of one that is never written
+        return LocalMemorySession(self.eval(), size)
 
     def forward(self, clip: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b classes h2 w2"]:
         """Logits of the clip's last frame, at the segmenter's own resolution; sides must fit the segmenter.
@@ -115,13 +120,20 @@ class LocalMemoryNet(nn.Module):
         if len(memory) == 0:
             return features
         query, readout = self.read(features, memory)
-        return self.fusion(query, readout)
+        fused = self.fusion(query, readout)
+        if fused.shape != features.shape:
+            raise InputError(
+                f"the fusion must give features of the shape that the decoder takes, {list(features.shape)}, got "
+                f"{list(fused.shape)}"
+            )
+        return fused
 
     def read(
         self, features: Float[Tensor, "b c h w"], memory: MemoryQueue
     ) -> tuple[Float[Tensor, "b v h w"], Float[Tensor, "b v h w"]]:
-        """The frame's own value, and what the memory answers to its key."""
+        """The frame's own value, and what the memory answers to its key. Raises `InputError` as `MemoryQueue.check`."""
         key, value = self.query_heads(features)
+        memory.check(key, value)
         readout = local_read(key, *memory.stacked(), self.config.window, self.config.border, self.scale, self.no_match)
         return value, readout
 

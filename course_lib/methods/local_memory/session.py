@@ -29,8 +29,14 @@ class LocalMemorySession:
     def step(self, frame: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b classes h w"]:
         """Logits for every pixel of the next frame, [3, H, W] or several videos' [B, 3, H, W], RGB in [0, 1].
 
-        Any size, the same for all frames until `reset`; otherwise raises `InputError`.
+        Any size, the same for all frames until `reset`; otherwise raises `InputError`, and so it does if the network
+        is back in training mode, or was moved to another device or dtype since the last frame.
         """
+        if self.net.training:
+            raise InputError(
+                "the network is in training mode, where dropout and the statistics of a batch change its answers; "
+                "call its `eval()` before `step`"
+            )
         if self._size is not None and frame.shape != self._size:
             raise InputError(
                 f"this video's frames are {list(self._size)}, got {list(frame.shape)}; for another video start "

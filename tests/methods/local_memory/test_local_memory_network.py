@@ -252,6 +252,52 @@ def test_other_fusions_fit_the_decoder(settings):
     assert run(network(**settings), video()).shape == (5, 4, 16, 24)
 
 
+class Narrow(nn.Module):
+    """A fusion of one's own that loses half of the channels."""
+
+    def forward(self, query: Tensor, readout: Tensor) -> Tensor:
+        return query - readout
+
+
+def test_a_fusion_of_ones_own_must_give_what_the_decoder_takes():
+    session = LocalMemoryNet(Tiny(), SMALL, fusion=Narrow()).start()
+    session.step(video(1)[0])
+    with pytest.raises(InputError, match=r"takes, \[1, 16, 4, 6\], got \[1, 8, 4, 6\]"):
+        session.step(video(1)[0])
+    wide = LocalMemoryNet(Tiny(), replace(SMALL, value_channels=16), fusion=Narrow())
+    assert run(wide, video()).shape == (5, 4, 16, 24)
+
+
+def test_a_network_that_changes_during_a_video_is_noticed():
+    net, frames = network(), video().double()
+    session = net.start()
+    first = session.step(video()[0])
+    net.train()
+    with pytest.raises(InputError, match="the network is in training mode"):
+        session.step(video()[1])
+    net.eval().double()
+    for _ in range(2):  # the frame that is refused leaves nothing behind
+        with pytest.raises(InputError, match="holds keys in torch.float32 on cpu, got torch.float64 on cpu"):
+            session.step(frames[1])
+    session.reset()
+    torch.testing.assert_close(session.step(frames[0]), first.double(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(session.step(frames[1]), run(net, frames)[1])
+
+
+@pytest.mark.parametrize("source", ["self", "none"])
+def test_a_control_needs_no_room_in_the_memory(source):
+    net, frames = network(source=source), video(2)
+    assert torch.equal(run(net, frames, memory_size=0), run(net, frames))
+    with pytest.raises(InputError, match="got capacity=-1"):
+        net.start(-1)
+
+
+@pytest.mark.parametrize("source", ["past", "past_and_self"])
+def test_a_memory_of_no_frame_is_refused(source):
+    with pytest.raises(InputError, match="at least one frame, got capacity=0"):
+        network(source=source).start(0)
+
+
 def test_fusions_that_do_not_fit_are_named():
     with pytest.raises(InputError, match=r"fusion 'concat' must give the segmenter's 16 features, .* value_channels=8"):
         network(fusion="concat", value_channels=6)

@@ -62,6 +62,37 @@ def test_what_a_queue_refuses():
         memory.write(*frame(1.0, size=(4, 4)))
     with pytest.raises(InputError, match="key and value must be of one frame"):
         memory.write(frame(1.0)[0], frame(1.0, size=(4, 4))[1])
+    with pytest.raises(InputError, match=r"holds values of shape \[1, 6, 2, 3\], got \[1, 5, 2, 3\]"):
+        memory.write(frame(1.0)[0], frame(1.0)[1][:, :5])
+    assert len(memory) == 1  # what was refused is not stored
+
+
+@pytest.mark.parametrize(
+    ("move", "came"),
+    [(Tensor.double, "torch.float64 on cpu"), (lambda x: x.to("meta"), "torch.float32 on meta")],
+    ids=["dtype", "device"],
+)
+def test_a_queue_holds_one_dtype_on_one_device(move, came):
+    memory = MemoryQueue(2)
+    memory.write(*frame(1.0))
+    key, value = frame(2.0)
+    for pair, name in (((move(key), move(value)), "keys"), ((key, move(value)), "values")):
+        with pytest.raises(InputError, match=f"holds {name} in torch.float32 on cpu, got {came}: .* another session"):
+            memory.write(*pair)
+    memory.clear()
+    memory.write(move(key), move(value))
+    assert len(memory) == 1
+
+
+def test_mixed_precision_may_mix_dtypes():
+    memory = MemoryQueue(2)
+    memory.write(*frame(1.0))
+    half = [x.bfloat16() for x in frame(2.0)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        memory.write(*half)
+    assert memory.stacked()[0][0, :, 0, 0, 0].tolist() == [1, 2]
+    with pytest.raises(InputError, match="moved or converted"):
+        memory.write(*half)
 
 
 def test_gated_fusion_is_the_equation():

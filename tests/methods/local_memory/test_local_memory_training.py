@@ -307,3 +307,15 @@ def test_the_command_trains_what_ships(tmp_path, capsys):
     assert (tmp_path / "memory" / "0" / SCORES).stat().st_mtime_ns == before  # read, not trained again
     train_local_memory("lmanet-small", "smoke", tmp_path, device="cpu", progress=False, fresh=True)
     assert (tmp_path / "memory" / "0" / SCORES).stat().st_mtime_ns > before
+
+
+def test_one_of_several_processes_removes_nothing(tmp_path, monkeypatch):
+    kept = tmp_path / "memory" / "0" / SCORES
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"a run")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(InputError, match="one of several processes .* remove .*memory.0 and .*frame.0 yourself"):
+            train_local_memory("lmanet-small", "smoke", tmp_path, device="cpu", progress=False, fresh=True)
+    assert kept.read_bytes() == b"a run"

@@ -202,6 +202,35 @@ def test_mixed_precision():
     torch.testing.assert_close(same, local_read(query, keys, values, 5), rtol=0, atol=1e-6)
 
 
+def loud(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores of thousands, which exceed the largest number of half precision, 65504, before a scale makes them small."""
+    query, keys, values = memory(b=2, s=2, d=16, h=6, w=7)
+    return (300 * query).to(dtype), (300 * keys).to(dtype), values.to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_half_precision_loses_no_more_than_its_inputs_and_its_output(dtype, autocast):
+    half, scale = loud(dtype), 1 / 40_000
+    exact = [x.float() for x in half]
+    assert (half[0].flatten(2)[..., None] * half[1][:, 0].flatten(2)[:, :, None]).sum(dim=1).isinf().any() or (
+        dtype == torch.bfloat16
+    )
+    expected = local_read(*exact, 5, scale=scale)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        found = [local_read(*half, 5, scale=scale), unfold_read(*half, 5, scale=scale)]
+        weights = local_affinity(*half[:2], 5, scale=scale)
+        whole = global_read(*half, scale=scale)
+    assert weights.dtype == torch.float32
+    torch.testing.assert_close(weights, local_affinity(*exact[:2], 5, scale=scale), rtol=0, atol=1e-6)
+    tolerance = 2 * torch.finfo(dtype).eps * exact[2].abs().max().item()  # weights and readout are rounded
+    for one in found:
+        assert one.dtype == dtype
+        torch.testing.assert_close(one.float(), expected, rtol=0, atol=tolerance)
+    assert whole.dtype == dtype
+    torch.testing.assert_close(whole.float(), global_read(*exact, scale=scale), rtol=0, atol=tolerance)
+
+
 class Allocations(TorchDispatchMode):
     """Largest tensor that any operation makes, and the most bytes that live at once."""
 
