@@ -1,12 +1,13 @@
 """Claims of lesson 07: what a memory of past frames adds to a network for single frames, where it looks, and how long.
 
-M. Paul (2023), chapter 4. Rows of one table: three random seeds of training, all rows equally long, the same test clips
+M. Paul (2023), chapter 4. Rows of one table: three random seeds of training; rows that share a stage of training have
+equally many steps in it (single frames have the first stage only, Ctl-dec the first and the third). The same test clips
 for all: a window that pans over a street, two windows of each drive, seen through noise and seen with glare; the last
 frame of a clip is scored. An mIoU is that of a frame, over the classes that its truth shows, mean over what was cut out
 of one drive. The thesis compares with a network that was trained no further; two controls stand beside it: Ctl-dec, no
-memory and the decoder trained as long, and Ctl-self, all layers of the memory with the frame itself in the place of the
-past. Windows and fusion stand in `lesson07_window`, costs in `lesson07_cost`. `minutes` counts a row that claims share
-once, at the first.
+memory and the decoder trained for as many steps, and Ctl-self, all layers of the memory with the frame itself in the
+place of the past. Windows and fusion stand in `lesson07_window`, costs in `lesson07_cost`. `minutes` counts a row that
+claims share once, at the first.
 """
 
 from course_lib.claims.claim import Claim, Published, Source

@@ -170,7 +170,7 @@ def cell(values: Float[np.ndarray, "s"], published: float | None = None) -> str:
     if np.isnan(values).any():
         text = "-"
     else:
-        text = f"{values.mean():.1f}" + ("" if len(values) < 2 else f" ± {spread_of(values):.1f}")
+        text = f"{round(values.mean(), 1) + 0.0:.1f}" + ("" if len(values) < 2 else f" ± {spread_of(values):.1f}")
     return text if published is None else f"{text} ({published:.1f})"
 
 

@@ -305,7 +305,9 @@ fig, axis = plt.subplots(figsize=(7, 3.4))
 for (name, score), style in zip(scores.items(), ("s--", "o-", "^:", "d-.")):
     axis.plot(range(10), [100 * score.mIoU(10, k).mean() for k in range(10)], style, label=name)
 axis.set(
-    xlabel="steps since the key frame", ylabel="mIoU (%), mean over clips", title="The truth on frame 0, carried"
+    xlabel="steps since the key frame",
+    ylabel="mIoU (%), mean over clips",
+    title="The truth on frame 0, carried",
 )
 axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 show(

@@ -132,6 +132,16 @@ def test_read_window():
         seen = F.unfold(values, window, padding=window // 2).view(frames, values.shape[1], -1, height, width)
         return (weights[:, None] * seen.transpose(1, 2).flatten(0, 1)).sum(dim=0)
 
+    def padded(scores, values, window, padding=0.0):
+        height, width = values.shape[2:]
+        wide = F.pad(values, (window // 2,) * 4, value=padding)
+        weights = scores.flatten(0, 1).softmax(dim=0).view_as(scores)
+        out = torch.zeros_like(values[0])
+        for r in range(window**2):
+            dy, dx = divmod(r, window)
+            out = out + (weights[:, r, None] * wide[:, :, dy : dy + height, dx : dx + width]).sum(dim=0)
+        return out
+
     def each_frame(scores, values, window):
         return torch.stack([unfolded(s[None], v[None], window) for s, v in zip(scores, values)]).mean(dim=0)
 
@@ -143,8 +153,11 @@ def test_read_window():
 
     assert_exercise(
         A.READ_WINDOW,
-        right=[loop, unfolded],
+        right=[loop, unfolded, padded],
         wrong={
+            "padded with NaN": [lambda s, v, w: padded(s, v, w, torch.nan)],
+            "a softmax over nothing": [lambda s, v, w: A._mixed(s.softmax(dim=0), v, w)],  # NaN at the same places
+            "-inf times 0": [lambda s, v, w: padded(s, v, w) + 0 * s.flatten(0, 1)[0]],
             "softmax of its own": [each_frame],
             "over the frames alone": [over_frames],
             "own place": [lambda s, v, w: torch.einsum("srhw,svhw->vhw", s.flatten(0, 1).softmax(0).view_as(s), v)],

@@ -244,6 +244,15 @@ def _mixed(weights: Tensor, values: Tensor, window: int, shift: int = 1) -> Tens
     return torch.einsum("srhw,srvhw->vhw", weights, torch.stack(shifted, dim=1))
 
 
+def _padded_with_nan(scores: Tensor, values: Tensor, window: int) -> Tensor:
+    """As one may pad the keys of `local_scores`."""
+    height, width = _size(values)
+    wide = F.pad(values, (window // 2,) * 4, value=torch.nan)
+    shifts = [divmod(r, window) for r in range(window**2)]
+    seen = torch.stack([wide[..., dy : dy + height, dx : dx + width] for dy, dx in shifts], dim=1)
+    return torch.einsum("srhw,srvhw->vhw", _joint(scores), seen)
+
+
 def _naive(scores: Tensor, values: Tensor, window: int) -> Tensor:
     weights = scores.exp()
     return _mixed(weights / weights.sum(dim=(0, 1)), values, window)
@@ -290,6 +299,9 @@ _EACH = (
 )
 _READ_IDEAS = (
     Misconception(
+        _padded_with_nan, "The values were padded with NaN. Their weight is 0, and 0 · NaN is NaN: pad them with 0."
+    ),
+    Misconception(
         lambda s, v, w: _mixed(s.softmax(dim=1), v, w) / len(s), f"{_EACH} (The answers were then averaged.)"
     ),
     Misconception(lambda s, v, w: _mixed(s.softmax(dim=1), v, w), f"{_EACH} (The answers were then summed.)"),
@@ -320,8 +332,9 @@ _READ_IDEAS = (
 
 def _why_not_read(case: Case, got: Any, expected: Tensor) -> str | None:
     if isinstance(got, Tensor) and got.shape == expected.shape and got.isnan().any():
-        inputs = case.fresh_inputs()
-        if inputs[0].isinf().any():
+        if cause := first_fault(_READ_IDEAS[:1])(case, got, expected):
+            return cause
+        if case.fresh_inputs()[0].isinf().any():
             return "-inf times 0, or a softmax over nothing but -inf, is NaN: take the softmax over all places at once."
     return first_fault(_READ_IDEAS)(case, got, expected)
 

@@ -316,6 +316,6 @@ def test_one_of_several_processes_removes_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
-        with pytest.raises(InputError, match="one of several processes .* remove .*memory.0 and .*frame.0 yourself"):
+        with pytest.raises(InputError, match=r"one of several processes .* remove .*memory.0 and .*frame.0 yourself"):
             train_local_memory("lmanet-small", "smoke", tmp_path, device="cpu", progress=False, fresh=True)
     assert kept.read_bytes() == b"a run"
