@@ -64,7 +64,7 @@ answers = {
 player(
     {name: (clip.frames, labels) for name, labels in answers.items() if name != "every frame"},
     fps=6,
-    every=course.pick(smoke=5, cpu=3, gpu=1),
+    every=course.pick(smoke=5, cpu=4, gpu=1),
     max_width=224,
     max_kilobytes=60,
     alt="A drive: labels of every tenth frame that are repeated lag behind the things, those that are carried stay on them",
