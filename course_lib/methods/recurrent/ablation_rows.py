@@ -117,7 +117,7 @@ SHIPPED_ROWS = {  # networks that ship with the course, and which row each is
     "hs2s-previous-small": "hs2s-previous",
     "bi-hs2s-small": "bi-hs2s",
     "hs2s-blind-small": "hs2s-blind",
-    "hs2s-lite": "hs2s-blind",
+    "hs2s-lite": "hs2s",
 }
 
 
