@@ -13,7 +13,7 @@ from course_lib.methods.local_memory.experiment import load_row, train_row
 from course_lib.methods.local_memory.network import LocalMemoryNet
 from course_lib.methods.local_memory.rows import SHIPPED_ROWS, row_named
 from course_lib.nn.device import resolve_device
-from course_lib.nn.weights import SHIPPED, find_weights
+from course_lib.nn.weights import find_weights
 from course_lib.training.cards import Card, load_card, save_card
 from course_lib.training.parallel import from_main
 
@@ -32,7 +32,7 @@ def load_local_memory(
     """
     if name not in SHIPPED_ROWS:
         raise InputError(f"unknown network {name!r}; there are {', '.join(SHIPPED_ROWS)}")
-    return load_row(SHIPPED_ROWS[name], "cpu", find_weights(name, weights, SHIPPED)).to(resolve_device(device))
+    return load_row(SHIPPED_ROWS[name], "cpu", find_weights(name, weights)).to(resolve_device(device))
 
 
 def train_local_memory(

@@ -14,6 +14,7 @@ from course_lib.data.noisy_drives import TROUBLES
 from course_lib.data.synthetic import STREET_CLASSES
 from course_lib.errors import InputError
 from course_lib.methods.local_memory.ablation import EVERY, AblationResults, collect
+from course_lib.nn.weights import SHIPPED as FOLDER
 from course_lib.training.summaries import (
     Difference,
     Summary,
@@ -26,7 +27,7 @@ from course_lib.training.summaries import (
     write_scores,
 )
 
-SHIPPED = Path(__file__).parents[2] / "weights" / "local-memory-ablation.json"
+SHIPPED = FOLDER / "local-memory-ablation.json"
 MEAN = "mIoU"
 COLUMNS = (MEAN, *STREET_CLASSES)
 KINDS = (EVERY, *TROUBLES)

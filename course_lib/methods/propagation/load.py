@@ -14,7 +14,7 @@ from course_lib.methods.propagation.lite_segmenter import LiteSegmenter
 from course_lib.methods.propagation.segmenter import FrameSegmenter
 from course_lib.methods.propagation.train_config import Network, SegmenterTraining
 from course_lib.nn.device import resolve_device
-from course_lib.nn.weights import SHIPPED, find_weights, load_exactly, read_state_dict
+from course_lib.nn.weights import find_weights, load_exactly, read_state_dict
 
 Net = TypeVar("Net", bound=torch.nn.Module)
 
@@ -31,7 +31,7 @@ def load_segmenter(name: str, weights: str | Path | None = None, device: str | t
     """
     config = SegmenterTraining.preset("cpu", name)
     network = build_segmenter(config.network, len(config.class_names))
-    return read_into(network, find_weights(name, weights, SHIPPED), device)
+    return read_into(network, find_weights(name, weights), device)
 
 
 def class_names(name: str) -> tuple[str, ...]:

@@ -136,6 +136,28 @@ def _take_part(
         collect(run.parents[1])
 
 
+def finished_runs(folder: str | Path, rows: Sequence[str] = ROW_NAMES) -> dict[str, dict[int, Path]]:
+    """Row -> random seed -> folder of the run, of the finished runs of a table; rows in its order, seeds rising.
+
+    Raises `MissingDataError` if there is none.
+    """
+    folder = Path(folder).expanduser()
+    found: dict[str, dict[int, Path]] = {}
+    for name in ROW_NAMES:
+        if name not in rows:
+            continue
+        for path in sorted(folder.glob(f"{name}/*/{TRACKS}"), key=lambda path: int(path.parent.name)):
+            found.setdefault(name, {})[int(path.parent.name)] = path.parent
+    if not found:
+        raise MissingDataError(f"{folder} holds no finished run; `run_ablation` makes them")
+    return found
+
+
+def weights_of(run: Path) -> Path:
+    """Where the weights of a run of a table lie."""
+    return run / f"{run.parent.name}.safetensors"
+
+
 def collect(folder: str | Path) -> AblationResults:
     """Gather all finished runs of a folder into its `ablation.json`, rows in the table's order.
 
@@ -144,18 +166,17 @@ def collect(folder: str | Path) -> AblationResults:
     folder = Path(folder).expanduser()
     clips: dict[str, list[str]] = {}
     scores: dict[str, dict[str, dict[str, dict[str, list[float | None]]]]] = {}
-    for name in ROW_NAMES:
-        for path in sorted(folder.glob(f"{name}/*/{TRACKS}"), key=lambda path: int(path.parent.name)):
+    for name, runs in finished_runs(folder).items():
+        for seed, run in runs.items():
+            path = run / TRACKS
             for test_set, tracks in load_tracks(path).items():
                 found = [track.clip for track in tracks]
                 if clips.setdefault(test_set, found) != found:
                     raise InputError(
                         f"{path} was tested on other clips than the runs before it; use a folder per table"
                     )
-                of_seed = scores.setdefault(name, {}).setdefault(path.parent.name, {})
+                of_seed = scores.setdefault(name, {}).setdefault(str(seed), {})
                 of_seed[test_set] = {column: _column(tracks, column) for column in COLUMNS}
-    if not scores:
-        raise MissingDataError(f"{folder} holds no finished run; `run_ablation` makes them")
     training = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     table = {"training": training, "clips": clips, "scores": scores}
     with atomic_path(folder / RESULTS) as temporary:
@@ -176,7 +197,7 @@ def ship(folder: str | Path, name: str, to: str | Path = SHIPPED, seed: int = 0)
         raise InputError(f"{name!r} is no network that ships from this table; there are {', '.join(names)}")
     row = row_named(SHIPPED_ROWS[name])
     keep_settings(folder / SETTINGS, RecurrentTraining.preset("cpu", row.family))
-    source = folder / row.name / str(seed) / f"{row.name}.safetensors"
+    source = weights_of(folder / row.name / str(seed))
     card = load_card(source)
     target = Path(to) / f"{name}.safetensors"
     with atomic_path(target) as temporary:

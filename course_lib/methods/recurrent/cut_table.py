@@ -14,15 +14,16 @@ import torch
 from jaxtyping import Float
 
 from course_lib.data.small_world import SmallClips
-from course_lib.errors import InputError, MissingDataError
-from course_lib.methods.recurrent.ablation import SETTINGS
-from course_lib.methods.recurrent.ablation_rows import ALIASES, ROW_NAMES, row_named
+from course_lib.errors import InputError
+from course_lib.methods.recurrent.ablation import SETTINGS, finished_runs, weights_of
+from course_lib.methods.recurrent.ablation_rows import ALIASES, ROW_NAMES
 from course_lib.methods.recurrent.cuts import parts, without
-from course_lib.methods.recurrent.experiment import TRACKS, load_row
+from course_lib.methods.recurrent.experiment import load_row
 from course_lib.methods.recurrent.scoring import AFTER, Network, follow_small, mean_over
 from course_lib.methods.recurrent.train_config import RecurrentTraining
 from course_lib.methods.recurrent.train_data import small_tests
 from course_lib.metrics.object_tracks import every_frame
+from course_lib.nn.weights import SHIPPED as FOLDER
 from course_lib.training.run_directory import keep_settings
 from course_lib.training.summaries import (
     Summary,
@@ -34,7 +35,7 @@ from course_lib.training.summaries import (
     write_scores,
 )
 
-SHIPPED = Path(__file__).parents[2] / "weights" / "recurrent-cuts.json"
+SHIPPED = FOLDER / "recurrent-cuts.json"
 WHOLE, REFERENCES = "whole", "references"  # nothing cut; first and previous frame, both
 CUTS = (WHOLE, "memory 16", "memory 8", "memory 4", "first", "previous", REFERENCES, "mask")
 KINDS = {"plain": every_frame, "look-alikes": every_frame, "occlusion": AFTER}  # frames that count
@@ -79,20 +80,16 @@ def cut_scores(network: Network, tests: Mapping[str, SmallClips]) -> dict[str, l
     strange = [kind for kind in tests if kind not in KINDS]
     if strange:
         raise InputError(f"no kind of clips {', '.join(map(repr, strange))}; there are {', '.join(KINDS)}")
-    there = parts(network)
-    references = tuple(part for part in there if part in ("first", "previous"))
-    found: dict[str, list[float | None]] = {}
-    for kind, clips in tests.items():
-        found[kind] = []
-        for name in CUTS:
-            cut = () if name == WHOLE else references if name == REFERENCES else (name,)
-            if (name == REFERENCES and not cut) or not set(cut) <= set(there):
-                found[kind].append(None)
-                continue
-            with without(network, *cut):
-                score = mean_over(follow_small(network, clips), KINDS[kind])
-            found[kind].append(round(score, 2) if np.isfinite(score) else None)
-    return found
+    cuts: dict[str, tuple[str, ...]] = {WHOLE: ()} | {part: (part,) for part in parts(network)}
+    if references := tuple(part for part in ("first", "previous") if part in cuts):
+        cuts[REFERENCES] = references
+
+    def score(cut: tuple[str, ...], kind: str) -> float | None:
+        with without(network, *cut):
+            J = mean_over(follow_small(network, tests[kind]), KINDS[kind])
+        return round(J, 2) if np.isfinite(J) else None
+
+    return {kind: [score(cuts[name], kind) if name in cuts else None for name in CUTS] for kind in tests}
 
 
 def write_cuts(
@@ -113,26 +110,17 @@ def write_cuts(
     """
     folder = Path(folder).expanduser()
     config = RecurrentTraining.preset(preset) if isinstance(preset, str) else preset
-    found = {
-        name: sorted(int(run.parent.name) for run in folder.glob(f"{name}/*/{TRACKS}"))
-        for name in ROW_NAMES
-        if name in rows and any(folder.glob(f"{name}/*/{TRACKS}"))
-    }
-    if not found:
-        raise MissingDataError(f"{folder} holds no finished run; `run_ablation` makes them")
+    found = finished_runs(folder, rows)
     keep_settings(folder / SETTINGS, config)
-    check_same_seeds(found)
+    check_same_seeds({name: tuple(runs) for name, runs in found.items()})
     tests = {
         kind: SmallClips(each.world, min(clips, each.n), each.seed)
         for kind, each in small_tests(config).items()
         if kind in KINDS
     }
     scores = {
-        name: {
-            str(seed): cut_scores(load_row(row_named(name), config, _weights(folder, name, seed)), tests)
-            for seed in seeds
-        }
-        for name, seeds in found.items()
+        name: {str(seed): cut_scores(load_row(name, config, weights_of(run)), tests) for seed, run in runs.items()}
+        for name, runs in found.items()
     }
     counts = {kind: len(each) for kind, each in tests.items()}
     training = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
@@ -145,7 +133,3 @@ def load_cuts(path: str | Path | None = None) -> CutSummary:
     Raises `MissingDataError` where there is none, `InputError` for another file. Built in lesson 05.
     """
     return CutSummary(**vars(read_scores(SHIPPED if path is None else Path(path))))
-
-
-def _weights(folder: Path, name: str, seed: int) -> Path:
-    return folder / name / str(seed) / f"{name}.safetensors"

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from course_lib.errors import InputError
 from course_lib.methods.recurrent.ablation import AblationResults, collect
 from course_lib.methods.recurrent.ablation_rows import ALIASES
+from course_lib.nn.weights import SHIPPED as FOLDER
 from course_lib.training.summaries import (
     Difference,
     Summary,
@@ -29,7 +30,7 @@ from course_lib.training.summaries import (
 
 Third = Literal["small", "medium", "large"]
 
-SHIPPED = Path(__file__).parents[2] / "weights" / "recurrent-ablation.json"
+SHIPPED = FOLDER / "recurrent-ablation.json"
 EVERY = "all"  # the clips of all kinds together
 _WHOLE = ("J", "F", "JF", "J early", "J late", "F early", "F late", "J after", "F after", "confidence")
 _BY_SIZE = ("J", "F", "confidence")
