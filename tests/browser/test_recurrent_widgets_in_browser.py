@@ -6,7 +6,7 @@ import torch
 
 from course_lib.methods.recurrent.distance import distance_classes
 from course_lib.viz.embed import asset, encode_labels, page
-from course_lib.viz.widgets import DistanceClassPainter, SamplingDial
+from course_lib.viz.widgets import CurveDials, DistanceClassPainter, SamplingDial
 from course_lib.viz.widgets.sampling_dial import expected_longest_run
 
 pytestmark = pytest.mark.browser
@@ -157,9 +157,49 @@ def test_the_sampling_dial_is_turned_clicked_and_drawn_again(window, tmp_path):
     assert not window.errors and not window.refused
 
 
+def curve_dials() -> CurveDials:
+    one = np.arange(24.0).reshape(4, 2, 3)  # [shift, clips, frame]
+    one[0, 0, 1] = np.nan
+    return CurveDials(
+        (1, 2, 4),
+        {"first": one, "second": 30 - one},
+        {"moved by": ("0 px", "4 px", "8 px", "erased"), "clips": ("plain", "look-alikes")},
+        x_label="frame",
+        y_label="points lost",
+        mark=(2, "the blow"),
+        alt="Two curves",
+    )
+
+
+def test_curves_follow_their_dials_and_the_pointer(window, tmp_path):
+    shown = curve_dials()
+    tab = opened(window, tmp_path, shown.fallback_html())
+    box, picture = tab.locator(".cv-box"), tab.locator("svg[role=img]")
+
+    def agrees(place):
+        assert [int(index) for index in box.get_attribute("data-at").split()] == shown.at
+        numbers = [tab.locator(f"[data-value='{i}']").inner_text() for i in range(2)]
+        expected = [values[place] for values in shown.shown.values()]
+        for number, value in zip(numbers, expected):
+            assert number == "–" if np.isnan(value) else float(number) == pytest.approx(value)
+
+    agrees(2)
+    assert picture.locator("[data-curve='0']").count() == 2, "a missing value parts the curve"
+    tab.locator("input[data-dial='0']").fill("3")
+    tab.locator("[data-dial='1'][data-setting='1']").click()
+    shown.at = [3, 1]
+    agrees(2)
+    assert tab.locator("output").inner_text() == "erased" and picture.locator("[data-curve='0']").count() == 1
+    frame = picture.bounding_box()
+    tab.mouse.move(frame["x"] + 50, frame["y"] + 100)
+    agrees(0)
+    assert "Numbers are read at 1, the dashed line" in tab.locator("[role=status]").inner_text()
+    assert not window.errors and not window.refused
+
+
 def test_narrow_screens_need_no_sideways_scrolling(window, tmp_path):
     window.page.set_viewport_size({"width": 360, "height": 800})
-    widgets = (DistanceClassPainter("bar"), SamplingDial(frames=30))
+    widgets = (DistanceClassPainter("bar"), SamplingDial(frames=30), curve_dials())
     tab = opened(window, tmp_path, *(widget.fallback_html() for widget in widgets))
     tab.wait_for_timeout(200)
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
@@ -171,6 +211,7 @@ def test_narrow_screens_need_no_sideways_scrolling(window, tmp_path):
     [
         (DistanceClassPainter, "radius", 6, {"width": 2}, ("classes", "8")),
         (SamplingDial, "frames", 20, {"epoch": 0}, ("share", "1")),
+        (curve_dials, "0", 2, {"at": [1, 1]}, ("at", "1 1")),
     ],
 )
 def test_a_live_widget_tells_its_model_and_follows_it(window, make, dial, value, change, shows):
@@ -190,8 +231,9 @@ def test_a_live_widget_tells_its_model_and_follows_it(window, make, dial, value,
         }""",
         [shown._esm, {trait: getattr(shown, trait) for trait in ("content", *shown.STATE)}],
     )
-    tab.locator(f"[data-dial={dial}]").fill(str(value))
-    assert tab.evaluate(f"window.saved.{dial}") == value
+    tab.locator(f"input[data-dial='{dial}']").fill(str(value))
+    saved = tab.evaluate("window.saved")
+    assert saved["at"][int(dial)] == value if "at" in saved else saved[dial] == value
     for trait, new in change.items():
         tab.evaluate("([name, value]) => window.model.set(name, value)", [trait, new])
     assert tab.locator(".cv-box").get_attribute(f"data-{shows[0]}") == shows[1]

@@ -2,6 +2,7 @@
 
 from course_lib.viz.widgets.affinity import AffinityExplorer
 from course_lib.viz.widgets.bandit import BanditExplorer
+from course_lib.viz.widgets.curve_dials import CurveDials
 from course_lib.viz.widgets.dials import DifficultyDials
 from course_lib.viz.widgets.distance_painter import DistanceClassPainter
 from course_lib.viz.widgets.episode import EpisodePlayer
@@ -16,6 +17,7 @@ from course_lib.viz.widgets.window_explorer import WindowExplorer
 __all__ = [
     "AffinityExplorer",
     "BanditExplorer",
+    "CurveDials",
     "DifficultyDials",
     "DistanceClassPainter",
     "EpisodePlayer",
