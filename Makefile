@@ -1,5 +1,5 @@
 # Two commands matter:  make course  runs every lesson;  make test  runs every test.
-# Without make (Windows): python course_lib/environment.py, then .venv\Scripts\course --help — each target exists there.
+# Without make (Windows): python course_lib/environment.py, then .venv\Scripts\course --help — the targets but lint and clean exist there; course is `course run`.
 
 PYTHON ?= $(shell command -v python3 || command -v python)
 COURSE := .venv/bin/course

@@ -106,7 +106,7 @@ def setup(root, venv=".venv", constraints="constraints.txt", extras=EXTRAS):
     made_from = fingerprint(root, constraints)
     if stamp.exists() and stamp.read_text() == made_from and venv_python(folder).exists():
         return venv_python(folder)
-    print(f"setup: making {folder.name} (once; about 5 GB, a few minutes)", flush=True)
+    print(f"setup: making {folder.name} (once; about 7.5 GB, a few minutes)", flush=True)
     make_venv(find_python(), folder)
     inside = venv_python(folder)
     run(

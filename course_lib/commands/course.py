@@ -16,7 +16,7 @@ class Run:
     lessons: Positional[tuple[str, ...]] = ()
     """Numbers of the lessons, for example `00 13`; none means all."""
     preset: Preset = "cpu"
-    """smoke: seconds, cpu: a laptop, gpu: published scale."""
+    """smoke: seconds, cpu: a laptop, gpu: longer and on more clips."""
     solved: bool = False
     """Run the solved notebooks, strictly: a failing check is an error."""
     out: Path | None = None

@@ -131,7 +131,7 @@ class Eval:
 
 @dataclass
 class Train:
-    """Train one of the small networks that ship, as its card says; an interrupted run goes on where it stopped."""
+    """Train one of the course's small networks; its card has the exact command. A stopped run goes on where it was."""
 
     name: Positional[
         Literal[
