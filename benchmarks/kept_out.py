@@ -1,8 +1,8 @@
-"""The shipped small network beside methods that were never trained, on the six kept-out DAVIS sequences.
+"""The shipped small networks beside methods that were never trained, on the six kept-out DAVIS sequences.
 
 Run `python benchmarks/kept_out.py`, where COURSE_DATA or --data-root has DAVIS. J&F, J and F in percent for each method
 and sequence, the last frame left out as the first is; frames per second are those of the method alone, measured on
-`--threads` threads while nothing else should run. These sequences chose the checkpoint: read the note in the result.
+`--threads` threads while nothing else should run. These sequences chose stcn-small's checkpoint: read the note there.
 """
 
 import argparse
@@ -26,9 +26,14 @@ from course_lib.methods.space_time_memory.leaderboard import (
 )
 from course_lib.methods.space_time_memory.load import SMALL_WEIGHTS, SMALL_WORLD_WEIGHTS
 from course_lib.methods.space_time_memory.train_data import davis_folder
+from course_lib.nn.weights import SHIPPED
 
 ROOT = Path(__file__).parents[1]
-TRAINED = {"stcn-small": SMALL_WEIGHTS, "stcn-small-world": SMALL_WORLD_WEIGHTS}
+TRAINED = {
+    "stcn-small": SMALL_WEIGHTS,
+    "hs2s-lite": SHIPPED / "hs2s-lite.safetensors",
+    "stcn-small-world": SMALL_WORLD_WEIGHTS,
+}
 
 
 def main() -> None:

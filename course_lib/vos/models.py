@@ -41,6 +41,11 @@ MODELS = (
         f"{_SPACE_TIME}:load_stcn_small_world",
         "the same, trained on the synthetic world alone; weights MIT",
     ),
+    ModelEntry(
+        "hs2s-lite",
+        f"{_RECURRENT}:load_hs2s_lite",
+        "recurrence and matching for real videos, trained on DAVIS too; weights CC BY-NC 4.0, no commercial use",
+    ),
     ModelEntry("hs2s-small", f"{_RECURRENT}:load_hs2s", "recurrence and matching; has seen the small world alone"),
     ModelEntry("s2s-plus-plus-small", f"{_RECURRENT}:load_s2s_plus_plus", "recurrence at three scales; likewise"),
     ModelEntry("s2s-small", f"{_RECURRENT}:load_s2s", "recurrence at the bottleneck alone; likewise"),

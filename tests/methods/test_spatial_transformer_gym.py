@@ -196,10 +196,11 @@ def zoom_task():
 
 
 @pytest.mark.parametrize("observe", ["image", "image_action"])
-def test_an_agent_of_stable_baselines3_learns_on_it(observe):
+def test_an_agent_of_stable_baselines3_learns_on_it(observe, tmp_path):
     """PPO from another library, a few hundred steps: it learns to zoom in on a square, which pays best."""
     sb3 = pytest.importorskip("stable_baselines3")
     from stable_baselines3.common.env_checker import check_env as check_for_sb3
+    from stable_baselines3.common.logger import configure
 
     task, cfg = zoom_task()
     check_for_sb3(SpatialTransformEnv(task, cfg, observe=observe), warn=False)
@@ -219,20 +220,24 @@ def test_an_agent_of_stable_baselines3_learns_on_it(observe):
 
     rng = np.random.default_rng(0)
     random = np.mean([earned(lambda _: int(rng.integers(6))) for _ in range(50)])
+    agent.set_logger(configure(str(tmp_path), ["log"]))  # its own would stay behind in the machine's folder
     agent.learn(640)
     learnt = earned(lambda seen: int(agent.predict(seen, deterministic=True)[0]))
     assert learnt > 2 * random, (learnt, random)
 
 
-def test_a_convolutional_agent_of_stable_baselines3_takes_its_images():
+def test_a_convolutional_agent_of_stable_baselines3_takes_its_images(tmp_path):
     """DQN with its own network for images of bytes, for as long as it takes to update it."""
     sb3 = pytest.importorskip("stable_baselines3")
+    from stable_baselines3.common.logger import configure
+
     task, cfg = zoom_task()
     agent = sb3.DQN(
         "CnnPolicy", SpatialTransformEnv(task, cfg), buffer_size=200, learning_starts=50, batch_size=8,
         train_freq=16, seed=0, device="cpu",
     )  # fmt: skip
     before = [p.clone() for p in agent.policy.parameters()]
+    agent.set_logger(configure(str(tmp_path), ["log"]))
     agent.learn(200)
     assert any(not torch.equal(p, q) for p, q in zip(agent.policy.parameters(), before, strict=True))
     assert all(p.isfinite().all() for p in agent.policy.parameters())

@@ -10,6 +10,8 @@ function mountCurves(host, data, changed = () => {}) {
   let state = { at: [...data.state.at] };
   let room = 0, scale = null, chosen = xs.length - 1;
 
+  const digits = limits[1] - limits[0] > 20 ? 1 : limits[1] - limits[0] > 2 ? 2 : 3;
+  const shown = (value) => (value === null ? "–" : minus((Number(value.toFixed(digits)) || 0).toFixed(digits)));  // no minus before a zero
   const setting = () => state.at.reduce((flat, index, d) => flat * dials[d][1].length + index, 0);
   const turn = (d, index) => set({ at: state.at.map((old, other) => (other === d ? index : old)) });
   const shows = [];
@@ -72,7 +74,7 @@ function mountCurves(host, data, changed = () => {}) {
   function update() {
     shows.forEach((show, d) => show(state.at[d]));
     const at = setting();
-    curves.forEach(([, , all], i) => { values[i].textContent = all[at][chosen] === null ? "–" : minus(all[at][chosen].toPrecision(3)); });
+    curves.forEach(([, , all], i) => { values[i].textContent = shown(all[at][chosen]); });
     status.textContent = `Numbers are read at ${minus(xs[chosen])}, the dashed line. Point at the chart to read elsewhere.`;
     Object.assign(box.dataset, { at: state.at.join(" "), chosen });
     if (room) draw();

@@ -107,7 +107,7 @@ class CurveDials(PageWidget):
     def summary(self) -> str:
         """The setting, and where each curve ends."""
         where = ", ".join(f"{name} {settings[i]}" for i, (name, settings) in zip(self.at, self.dials.items()))
-        last = {name: values[-1] for name, values in self.shown.items()}
+        last = {name: values[-1].round(1) + 0.0 for name, values in self.shown.items()}  # no minus before a zero
         ends = ", ".join(f"{name} {value:.1f}" if np.isfinite(value) else f"{name} –" for name, value in last.items())
         return f"{where}; {self.content['yLabel']} at {self.x[-1]:g}: {ends}."
 
