@@ -104,12 +104,15 @@ class CurveDials(PageWidget):
         """The curves at the present setting."""
         return {name: values[tuple(self.at)] for name, values in self.curves.items()}
 
+    @property
+    def _where(self) -> str:
+        return ", ".join(f"{name} {settings[i]}" for i, (name, settings) in zip(self.at, self.dials.items()))
+
     def summary(self) -> str:
         """The setting, and where each curve ends."""
-        where = ", ".join(f"{name} {settings[i]}" for i, (name, settings) in zip(self.at, self.dials.items()))
         last = {name: values[-1].round(1) + 0.0 for name, values in self.shown.items()}  # no minus before a zero
         ends = ", ".join(f"{name} {value:.1f}" if np.isfinite(value) else f"{name} –" for name, value in last.items())
-        return f"{where}; {self.content['yLabel']} at {self.x[-1]:g}: {ends}."
+        return f"{self._where}; {self.content['yLabel']} at {self.x[-1]:g}: {ends}."
 
     def figure(self) -> Figure:
         """The curves at the present setting."""
@@ -122,7 +125,7 @@ class CurveDials(PageWidget):
                 axis.axvline(place, color="#888888", linewidth=1)
                 axis.text(place, self.content["limits"][1], f" {text}", va="top", fontsize=8)
             axis.set(xlabel=self.content["xLabel"], ylabel=self.content["yLabel"], ylim=self.content["limits"])
-            axis.set_title(self.summary().split(";")[0], fontsize=10)
+            axis.set_title(self._where, fontsize=10)
             axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
         return figure
 
