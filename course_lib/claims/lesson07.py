@@ -1,6 +1,6 @@
 """Claims of lesson 07: what a memory of past frames adds to a network for single frames, where it looks, and how long.
 
-M. Paul (2023), chapter 4. Rows of one table: three random seeds of training; rows that share a stage of training have
+M. Paul (2023), chapter 4. Rows of one table: six random seeds of training; rows that share a stage of training have
 equally many steps in it (single frames have the first stage only, Ctl-dec the first and the third). The same test clips
 for all: a window that pans over a street, two windows of each drive, seen through noise and seen with glare; the last
 frame of a clip is scored. An mIoU is that of a frame, over the classes that its truth shows, mean over what was cut out

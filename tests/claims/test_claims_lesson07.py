@@ -140,12 +140,12 @@ def test_every_row_that_is_compared_is_a_row_of_the_table():
 
 
 def test_tables_lie_where_the_environment_says(monkeypatch, tmp_path):
-    monkeypatch.setenv(comparisons.TABLES, str(tmp_path))
-    assert comparisons.table_folder("cpu") == tmp_path / "cpu"
-    monkeypatch.delenv(comparisons.TABLES)
-    assert comparisons.table_folder("smoke") == comparisons.DEFAULT_TABLES / "smoke"
+    monkeypatch.setenv(comparisons.TABLES.variable, str(tmp_path))
+    assert comparisons.TABLES.folder("cpu") == tmp_path / "cpu"
+    monkeypatch.delenv(comparisons.TABLES.variable)
+    assert comparisons.TABLES.folder("smoke") == comparisons.TABLES.default / "smoke"
     with pytest.raises(InputError, match="pass `folder`"):
-        comparisons.table_folder(object())
+        comparisons.TABLES.folder(object())
 
 
 def test_every_claim_names_its_place_in_the_thesis():
@@ -157,7 +157,8 @@ def test_every_claim_names_its_place_in_the_thesis():
         c.id for c in controls
     }
     for claim in TESTED:
-        assert claim.seeds == (0, 1, 2) and claim.clips == ("same" if claim in OF_THE_TABLE else "own")
+        table = claim in OF_THE_TABLE
+        assert claim.seeds == tuple(range(6 if table else 3)) and claim.clips == ("same" if table else "own")
 
 
 def test_what_cannot_be_tested_says_why():

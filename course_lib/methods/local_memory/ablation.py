@@ -22,7 +22,7 @@ from course_lib.methods.local_memory.train_config import LocalMemoryTraining
 from course_lib.training.run_directory import keep_settings
 from course_lib.training.turns import is_taken
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4, 5)
 EVERY = "all"  # clips with either kind of trouble together
 
 

@@ -5,7 +5,6 @@ claims share one table, whose finished runs cost nothing. A number is the mean o
 through noise and seen with glare, because these are not independent. What reading costs stands in `comparison_cost`.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,19 +16,12 @@ from course_lib.data.noisy_drives import TROUBLES
 from course_lib.errors import InputError
 from course_lib.methods.local_memory.ablation import EVERY, AblationResults, run_ablation
 from course_lib.methods.local_memory.train_config import LocalMemoryTraining
+from course_lib.training.tables import Tables
 
 Preset = str | LocalMemoryTraining
 Pair = tuple[Float[np.ndarray, "c"], Float[np.ndarray, "c"]]
 
-TABLES = "COURSE_LOCAL_MEMORY"  # environment variable: the folder of tables, one folder per preset in it
-DEFAULT_TABLES = Path("runs/local_memory")
-
-
-def table_folder(preset: Preset) -> Path:
-    """Where the table of a preset lies: in the folder that COURSE_LOCAL_MEMORY names, else in runs/local_memory."""
-    if not isinstance(preset, str):
-        raise InputError("settings of your own need a folder of their own: pass `folder`")
-    return Path(os.environ.get(TABLES) or DEFAULT_TABLES).expanduser() / preset
+TABLES = Tables("COURSE_LOCAL_MEMORY", Path("runs/local_memory"))
 
 
 def results_of(preset: Preset, rows: tuple[str, ...], seed: int, folder: str | Path | None = None) -> AblationResults:
@@ -37,7 +29,7 @@ def results_of(preset: Preset, rows: tuple[str, ...], seed: int, folder: str | P
 
     Raises `InputError` for unknown rows, and for a folder whose rows were trained with other settings than the preset.
     """
-    place = table_folder(preset) if folder is None else Path(folder).expanduser()
+    place = TABLES.folder(preset, folder)
     return run_ablation(preset, place, rows, (seed,), progress=False)
 
 

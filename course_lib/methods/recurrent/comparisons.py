@@ -5,7 +5,6 @@ clips it compares, so what a claim rests on can be read off, and all claims shar
 folder holds cost nothing, others are trained. Where not said otherwise, clips are of all kinds.
 """
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,22 +18,15 @@ from course_lib.methods.recurrent.ablation_rows import ALIASES
 from course_lib.methods.recurrent.measured import Third, size_thirds
 from course_lib.methods.recurrent.train_config import RecurrentTraining
 from course_lib.training.run_directory import plain
+from course_lib.training.tables import Tables
 
 Preset = str | RecurrentTraining
 Pair = tuple[Float[np.ndarray, "c"], Float[np.ndarray, "c"]]
 
-TABLES = "COURSE_RECURRENT"  # environment variable: the folder of tables, one folder per preset in it
-DEFAULT_TABLES = Path("runs/recurrent")
+TABLES = Tables("COURSE_RECURRENT", Path("runs/recurrent"))
 EVERY = ("plain", "occlusion", "look-alikes", "unseen shapes")
 SIZED = ("plain", "look-alikes", "unseen shapes")  # objects of all sizes; behind bars there are no large ones
 HIDING = ("occlusion",)
-
-
-def table_folder(preset: Preset) -> Path:
-    """Where the table of a preset lies: in the folder that COURSE_RECURRENT names, else in runs/recurrent."""
-    if not isinstance(preset, str):
-        raise InputError("settings of your own need a folder of their own: pass `folder`")
-    return Path(os.environ.get(TABLES) or DEFAULT_TABLES).expanduser() / preset
 
 
 def results_of(preset: Preset, rows: tuple[str, ...], seed: int, folder: str | Path | None = None) -> AblationResults:
@@ -42,7 +34,7 @@ def results_of(preset: Preset, rows: tuple[str, ...], seed: int, folder: str | P
 
     Raises `InputError` for unknown rows, and for a folder whose rows were trained with other settings than the preset.
     """
-    place = table_folder(preset) if folder is None else Path(folder).expanduser()
+    place = TABLES.folder(preset, folder)
     path = place / RESULTS
     if path.is_file():
         known = _read(path, path.stat().st_mtime_ns)
@@ -50,7 +42,8 @@ def results_of(preset: Preset, rows: tuple[str, ...], seed: int, folder: str | P
             config = RecurrentTraining.preset(preset) if isinstance(preset, str) else preset
             if known.training != plain(config):
                 raise InputError(
-                    f"{path} was not trained as the preset says now; name another folder in {TABLES}, or move it away"
+                    f"{path} was not trained as the preset says now; name another folder in {TABLES.variable}, or "
+                    "move it away"
                 )
             return known
     return run_ablation(preset, place, rows, (seed,), progress=False)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from course_lib.data.small_world import SmallClip
 from course_lib.errors import MissingDataError
-from course_lib.methods.recurrent.comparisons import Pair, results_of, table_folder
+from course_lib.methods.recurrent.comparisons import TABLES, Pair, results_of
 from course_lib.methods.recurrent.experiment import load_row
 from course_lib.methods.recurrent.network import RecurrentVOS
 from course_lib.methods.recurrent.online import fine_tune_online
@@ -73,8 +73,7 @@ def online_scores(preset: str, seed: int, folder: str | Path | None = None) -> t
     Raises `MissingDataError` if the table's folder holds scores of the network but not its weights.
     """
     results_of(preset, (ROW,), seed, folder)  # trains it where it is not there
-    place = table_folder(preset) if folder is None else Path(folder).expanduser()
-    weights = place / ROW / str(seed) / f"{ROW}.safetensors"
+    weights = TABLES.folder(preset, folder) / ROW / str(seed) / f"{ROW}.safetensors"
     if not weights.is_file():
         raise MissingDataError(
             f"online training begins with the weights of row {ROW!r}, but there is no {weights}; copy them there, or "

@@ -18,7 +18,6 @@ from course_lib.methods.recurrent.comparisons import (
     drop,
     gain,
     results_of,
-    table_folder,
 )
 from course_lib.methods.recurrent.experiment import TRACKS
 from course_lib.methods.recurrent.online_comparison import gain_of_unseen_and_seen, tuned_and_as_it_was
@@ -64,7 +63,7 @@ def folder(tmp_path, monkeypatch):
         raise AssertionError(f"trained: {arguments}")
 
     monkeypatch.setattr(comparisons, "run_ablation", trained)
-    monkeypatch.setenv(comparisons.TABLES, str(tmp_path))
+    monkeypatch.setenv(comparisons.TABLES.variable, str(tmp_path))
     return place
 
 
@@ -141,11 +140,11 @@ def test_a_table_that_has_grown_is_read_again(folder):
 
 
 def test_where_tables_lie(folder, monkeypatch, tmp_path):
-    assert table_folder("cpu") == folder
-    monkeypatch.delenv(comparisons.TABLES)
-    assert table_folder("smoke").as_posix() == "runs/recurrent/smoke"
+    assert comparisons.TABLES.folder("cpu") == folder
+    monkeypatch.delenv(comparisons.TABLES.variable)
+    assert comparisons.TABLES.folder("smoke").as_posix() == "runs/recurrent/smoke"
     with pytest.raises(InputError, match="pass `folder`"):
-        table_folder(RecurrentTraining.preset("smoke"))
+        comparisons.TABLES.folder(RecurrentTraining.preset("smoke"))
     smoke = RecurrentTraining.preset("smoke")
     with pytest.raises(InputError, match="not trained as the preset says"):
         results_of(smoke, ("s2s",), 0, folder)
@@ -158,7 +157,7 @@ def test_rows_are_told_without_training():
 
 def test_a_real_table_at_smoke_size(tmp_path, monkeypatch):
     """Two rows are trained once; then one network practises on the first frames of its test clips."""
-    monkeypatch.setenv(comparisons.TABLES, str(tmp_path))
+    monkeypatch.setenv(comparisons.TABLES.variable, str(tmp_path))
     first, second = comparisons.recurrence("smoke", 0)
     assert first.shape == second.shape == (4 * RecurrentTraining.preset("smoke").test_clips,)
     assert np.isfinite(first).all() and (first != second).any()
