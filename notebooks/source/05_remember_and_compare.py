@@ -214,7 +214,7 @@ for name in models:
 #
 # $$ \begin{aligned}
 # h_0, c_0 &= 0 && \text{no initializer} \\
-# r_0 = \mathrm{RefEnc}(x_0, y_0),\quad r_{t-1} &= \mathrm{RefEnc}(x_{t-1}, \hat y_{t-1}) && \text{two references: the first frame, the last frame} \\
+# r_0 = \mathrm{RefEnc}(x_0, y_0),\quad r_{t-1} &= \mathrm{RefEnc}(x_{t-1}, \hat y_{t-1}) && \text{two references: the first frame, the previous one} \\
 # \tilde x_t &= \mathrm{Enc}(x_t, \hat y_{t-1}) && \text{the last mask goes in again} \\
 # h_t, c_t &= \mathrm{RNN}(\tilde x_t, h_{t-1}, c_{t-1}) \\
 # \hat y_t &= \mathrm{Dec}(\mathrm{Merge}(r_0, r_{t-1}, h_t))
@@ -776,6 +776,7 @@ print(summary.difference("hs2s-dilated", "hs2s", "JF"))
 # %%
 from course_lib.methods.recurrent.experiment import load_row
 from course_lib.methods.recurrent.load import SHIPPED
+from course_lib.metrics import region_similarity
 from course_lib.viz.widgets import CurveDials
 
 shipped = {
@@ -800,20 +801,18 @@ def lost_after_blows(
     """
     net = net.to(device)
     frames = torch.stack([c.frames for c in clips]).to(device).float() / 255  # [B, T, 3, H, W]
-    truth = torch.stack([c.labels == 1 for c in clips]).to(device)  # [B, T, H, W]
+    truth = torch.stack([c.labels == 1 for c in clips])  # [B, T, H, W]
 
-    def scores(state) -> Tensor:
+    def scores(state) -> np.ndarray:
         """Mean J over clips of frames at + 1 … T - 1."""
         found = []
         for t in range(at + 1, frames.shape[1]):
             _, state = net.step(frames[:, t], state)
-            mask = state.mask[:, 0] > 0.5
-            both = (mask & truth[:, t]).flatten(1).sum(1)
-            either = (mask | truth[:, t]).flatten(1).sum(1)
-            found.append(torch.where(either > 0, both / either.clamp(min=1), 1.0).mean())
-        return 100 * torch.stack(found)
+            mask = (state.mask[:, 0] > 0.5).cpu()
+            found.append(np.mean([region_similarity(*pair) for pair in zip(mask, truth[:, t])]))
+        return 100 * np.array(found)
 
-    before = net.begin(frames[:, 0], truth[:, :1].float())
+    before = net.begin(frames[:, 0], truth[:, :1].float().to(device))
     for t in range(1, at + 1):
         _, before = net.step(frames[:, t], before)
     unhurt = scores(before)
@@ -822,7 +821,7 @@ def lost_after_blows(
         moved = F.pad(before.mask, (shift, 0))[..., : before.mask.shape[-1]]
         with without(net, *cut):
             lost.append(unhurt - scores(before._replace(mask=moved)))
-    return torch.stack(lost).cpu().numpy()
+    return np.stack(lost)
 
 
 blows = course.pick(smoke=[64], cpu=[2, 4, 8, 12, 64], gpu=[2, 4, 8, 12, 64])  # pixels, of 64
