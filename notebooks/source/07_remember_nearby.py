@@ -597,7 +597,7 @@ print(
 
 # %% [markdown]
 # What is kept is small. The obvious way to read (`unfold` every window, then multiply) needs 441 times as much for a moment. The library's kernel cuts the frame into small tiles, multiplies each with the rectangle that its cells can see,
-# and masks the rest. It holds a bounded part of the scores at a time, about a hundred megabytes in all at the published size on a CPU (`benchmarks/local_attention.py`). Fewer products, and less time? Measure, as frames grow:
+# and masks the rest. It holds a bounded part of the scores at a time: 50 MiB in all for three frames at the published size on a CPU, where all places take 1,546 (`benchmarks/local_attention.py`). Fewer products, and less time? Measure, as frames grow:
 
 # %%
 from course_lib.methods.local_memory import global_read
@@ -1015,7 +1015,7 @@ print(
 # With noise, follow the window of 3 cells: it helps at 4 pixels per frame, the end of its reach, and harms at 8. The window of 7 helps up to 8 or 12, and the wider the window, the later the fall. But reach is not all: the window of 11 should hold until 20, and is down to zero at 16, with glare sooner. With a memory of two
 # frames the older one is twice as far away; it has left the three windows at 2, 6 and 10 pixels per frame already.
 #
-# Beyond, more pixels are wrong than with the own frame: a memory that looks in the wrong place is worse than none. Two guesses, neither tested here: the gates of section 5 were trained on pans of 2 to 6 pixels, where a memory is nearly always worth hearing; and a softmax must give its weight to something, even where nothing fits. How would you
+# Beyond, more pixels are wrong than with the own frame: to look in the wrong place does harm. Two guesses, neither tested here: the gates of section 5 were trained on pans of 2 to 6 pixels, where a memory is nearly always worth hearing; and a softmax must give its weight to something, even where nothing fits. How would you
 # tell them apart? (`LocalMemoryConfig(no_match=True)` adds an empty cell for queries that nothing is like.)
 #
 # *This* network was never trained with a window of 3 or of 11, yet it reads both, and 11 is the best of the three for a fast camera. (The rows of section 7 were trained with theirs. One network here; ± is over streets, not over random seeds.)
