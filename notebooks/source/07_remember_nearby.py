@@ -867,9 +867,9 @@ show(
     fig,
     alt="Points of mIoU against the number of frames that a trained network reads, zero at the number it was trained with",
 )
+called = {"self": "own frame", "size-1": "1 frame", "memory": "2 frames", "size-4": "4 frames"}
 for one, other in (("size-1", "self"), ("memory", "size-1"), ("size-4", "memory")):
     found = summary.difference(one, other)
-    called = {"self": "own frame", "size-1": "1 frame", "memory": "2 frames", "size-4": "4 frames"}
     print(
         f"trained with {called[one]} minus {called[other]}: {found.mean:+.1f} ± {found.spread:.1f}"
     )
@@ -918,6 +918,8 @@ show(
 
 # %%
 from course_lib.data.noisy_drives import TROUBLES
+from course_lib.methods.local_memory.scoring import answer
+from course_lib.methods.local_memory.train_data import encode_clips
 from course_lib.viz.widgets import CurveDials
 
 speeds = course.pick(
@@ -952,25 +954,24 @@ def pan_over(streets, speed: float) -> tuple[Tensor, Tensor]:
     return torch.stack(clips).float() / 255, torch.stack(truth)
 
 
-@torch.no_grad()
-def right_pixels(net, clips: Tensor, truth: Tensor, size: int) -> np.ndarray:
+def right_pixels(net, features: Tensor, frames: Tensor, truth: Tensor, size: int) -> np.ndarray:
     """Right pixels of the last frame in percent, [N], with `size` frames before it in the memory."""
-    video = net.start(size)
-    for frame in clips[:, -1 - size :].unbind(1):
-        found = video.step(frame.to(device)).max(dim=1).indices
-    return 100 * (found.cpu() == truth).flatten(1).float().mean(dim=1).numpy()
+    with torch.no_grad():
+        found = answer(net, features, frames, size).cpu()
+    return 100 * (found == truth).flatten(1).float().mean(dim=1).numpy()
 
 
 def with_window(net, side: int) -> LocalMemoryNet:
     """The same trained network, read with another window."""
     other = LocalMemoryNet(net.segmenter, replace(net.config, window=side))
     other.load_state_dict(net.state_dict())
-    return other.to(device)
+    return other.to(device).eval()
 
 
 by_window = {side: with_window(nets["memory"], side) for side in sides}
 more = {
-    size: np.zeros((2, len(sides), len(speeds), 2 * len(whole_streets))) for size in (1, 2)
+    size: np.zeros((len(TROUBLES), len(sides), len(speeds), 2 * len(whole_streets)))
+    for size in (1, 2)
 }  # size -> [trouble, window, speed, clip]: points more than with its own frame
 for k, speed in enumerate(speeds):
     clips, truth = pan_over(whole_streets, speed)
@@ -978,10 +979,16 @@ for k, speed in enumerate(speeds):
         spoilt = torch.stack(
             [spoil(clip, trouble, drives, np.random.default_rng(n)) for n, clip in enumerate(clips)]
         )
-        own = right_pixels(nets["its own frame"], spoilt, truth, 0)
+        spoilt, now = spoilt.to(device), spoilt[:, -1].to(device)
+        alone = nets["its own frame"]
+        with torch.no_grad():  # once for all windows and sizes
+            features = encode_clips(net.segmenter, spoilt)
+            own_features = encode_clips(alone.segmenter, spoilt[:, -1:])
+        own = right_pixels(alone, own_features, now, truth, 0)
         for size, points in more.items():
             for j, side in enumerate(sides):
-                points[i, j, k] = right_pixels(by_window[side], spoilt, truth, size) - own
+                there = right_pixels(by_window[side], features, now, truth, size)
+                points[i, j, k] = there - own
 CurveDials(
     speeds,
     {
